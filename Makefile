@@ -1,0 +1,36 @@
+# make demo   sets up, then goes the whole way on drawn pets
+# make test   sets up, then formatting, lint, types, import rules, tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: setup demo test check check-all bench clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/petclassify demo
+
+test: check
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check-all: check
+	$(BIN)/python -m pytest -m ''
+
+bench: setup
+	$(BIN)/python benchmarks/spine.py
+
+clean:
+	rm -rf $(VENV) .venv-base

@@ -1,0 +1,10 @@
+"""From a folder of photos to a deployed classifier.
+
+from petclassify import Classifier
+Classifier.load("model.onnx").predict("img.jpg")
+"""
+
+from petclassify.runtime.classifier import Classifier, Prediction
+
+__all__ = ["Classifier", "Prediction", "__version__"]
+__version__ = "0.1.0.dev0"

@@ -1,0 +1,98 @@
+"""The process around the command line: streams, signals, exit codes.
+
+Expected failures end as one line on stderr and the exit code of their class in `errors`.
+`--debug`, anywhere on the line, shows tracebacks and times instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+
+import typer
+from typer.exceptions import TyperException
+
+from petclassify.cli import app
+from petclassify.errors import ExitCode, PetclassifyError
+from petclassify.runtime.output import printable
+
+
+def main() -> None:
+    """Run the command line; the exit codes are those of `errors.ExitCode`."""
+    debug = "--debug" in sys.argv
+    _prepare_process(debug)
+    try:
+        arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+        code = app(arguments, prog_name="petclassify", standalone_mode=False)
+        sys.stdout.flush()
+    except Stopped as stopped:
+        code = 128 + stopped.signal_number
+        typer.echo("\nstopped; what was computed so far is kept", err=True)
+    except Exception as error:
+        if debug:
+            raise
+        message, code = _explain(error)
+        typer.echo(message, err=True)
+    # A last collection over all of torch's objects would take a second, for nothing.
+    gc.disable()
+    gc.freeze()
+    sys.exit(code)
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM. Not an Exception, so that no handler takes it for a failure."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+def _prepare_process(debug: bool) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    if sys.stdout is None or sys.stderr is None:  # closed by the shell: >&-
+        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    # File names need not be valid UTF-8, and are printed as they are.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("petclassify").setLevel(logging.DEBUG if debug else logging.INFO)
+    if not debug:
+        warnings.simplefilter("ignore")
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Unwind at the first signal; the second ends the process at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Stopped(number)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """One line and the exit code for whatever a command raised."""
+    if isinstance(error, PetclassifyError):
+        return f"error: {printable(str(error))}", error.exit_code
+    if isinstance(error, TyperException):
+        message = error.format_message()
+        # A command without arguments raises its help text, which speaks for itself.
+        is_help = message.startswith("Usage:")
+        return message if is_help else f"error: {message} See --help", ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"error: {error.filename or 'the disk'}: the disk is full", ExitCode.ENVIRONMENT
+    return (
+        f"bug in petclassify: {type(error).__name__}: {error}. "
+        "Run again with --debug for the details, and please report it",
+        ExitCode.BUG,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Writing so that nothing half-written is ever read as whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from petclassify.errors import EnvironmentFault
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary file beside it, flush, replace.
+
+    Raises:
+        EnvironmentFault: the disk is full or the folder cannot be written. What was at
+            `path` before is still there.
+
+    """
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to, and put it in place at the end.
+
+    Raises:
+        EnvironmentFault: see `write_whole`.
+
+    """
+    with disk_faults_named(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            os.close(handle)
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_faults_named(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into one line with the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise EnvironmentFault(
+                f"{path}: the disk is full; nothing half-written is left. Free some space "
+                "and run the command again"
+            ) from error
+        if error.errno in _FORBIDDEN:
+            raise EnvironmentFault(
+                f"{path}: cannot be written ({error.strerror}). Choose another folder"
+            ) from error
+        raise
+
+
+def _umask() -> int:
+    """The process's umask, which mkstemp ignores. Reading it means setting it twice."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Photos in: finding them, reading them, drawing sample pets. No torch."""

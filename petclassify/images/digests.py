@@ -1,0 +1,29 @@
+"""Naming photos by their content, so that copies are found and caches are never wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from petclassify.errors import ImageError, ImageFault
+
+
+def digest_file(path: Path) -> str | ImageError:
+    """Return the SHA-256 of a file's bytes in hex, or why it cannot be read."""
+    try:
+        if not path.is_file():
+            what = "not a regular file" if path.exists() else "no such file"
+            return ImageError(ImageFault.MISSING, what, path)
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path)
+
+
+def digest_files(paths: Sequence[Path]) -> list[str | ImageError]:
+    """Digest many files, in their order; hashing runs beside reading."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(digest_file, paths))

@@ -1,0 +1,182 @@
+"""What a data set's folders say: its classes, its splits, its samples.
+
+Two layouts are read:
+
+    DIR/<class>/...                  flat: `learn.splits` carves val and test from it
+    DIR/{train,val,test}/<class>/... given, in any of the spellings below
+
+A folder is a split only if it is spelled like one and holds folders but no images,
+so `train` may also be the class that sits beside `bus` and `car`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from petclassify.errors import DataError
+from petclassify.images.walk import list_folder, walk_images
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+_SPELLINGS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "training_set": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "validation_set": "val",
+    "test": "test",
+    "testing": "test",
+    "test_set": "test",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo with its label, the position of its class in `Index.class_names`."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """A data set as it lies on disk.
+
+    Attributes:
+        root: the folder that was read.
+        class_names: in the order of their labels, sorted.
+        splits: the given splits; only "train" in the flat layout.
+        flat: whether the folder held classes directly.
+        ignored: folders beside the splits that were not read.
+
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: dict[Split, tuple[Sample, ...]]
+    flat: bool
+    ignored: tuple[Path, ...] = ()
+
+
+def read_index(root: Path) -> Index:
+    """Read a data set's class folders, deterministically.
+
+    Raises:
+        DataError: the folders do not make a data set; the message names the folder and the fix.
+
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root}: {what}. Expected a folder: {root}/<class>/<image>.jpg")
+    folders, loose_images = list_folder(root)
+    split_folders = _split_folders(root, folders)
+    if split_folders:
+        return _read_given_splits(root, split_folders, folders)
+    if loose_images and len(folders) < 2:
+        raise DataError(
+            f"{root}: holds {len(loose_images)} image(s) directly, and no class folders. Expected "
+            f"{root}/<class>/<image>.jpg; if {root.name} is itself a class, give {root.parent}"
+        )
+    class_names, samples = _read_classes(root, folders)
+    return Index(root, class_names, {"train": samples}, flat=True)
+
+
+def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
+    found: dict[Split, Path] = {}
+    for folder in folders:
+        split = _SPELLINGS.get(folder.name.lower())
+        if split is None:
+            continue
+        subfolders, images = list_folder(folder)
+        if images or not subfolders:
+            continue
+        if split in found:
+            raise DataError(
+                f"{root}: {found[split].name} and {folder.name} are both the {split} split. "
+                "Rename or move one of them"
+            )
+        found[split] = folder
+    return found
+
+
+def _read_given_splits(root: Path, found: dict[Split, Path], folders: list[Path]) -> Index:
+    first = found.get("train") or found.get("val") or found["test"]
+    splits: dict[Split, tuple[Sample, ...]] = {}
+    class_names, splits_first = _read_classes(first, list_folder(first)[0])
+    for split in SPLITS:
+        if split not in found:
+            continue
+        if found[split] == first:
+            splits[split] = splits_first
+            continue
+        names, splits[split] = _read_classes(found[split], list_folder(found[split])[0])
+        if names != class_names:
+            raise DataError(
+                f"{found[split]}: its classes [{', '.join(names)}] are not those of {first} "
+                f"[{', '.join(class_names)}]. Every split needs the same class folders"
+            )
+    ignored = tuple(folder for folder in folders if folder not in found.values())
+    return Index(root, class_names, splits, flat=False, ignored=ignored)
+
+
+def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
+    if len(folders) < 2:
+        _refuse_too_few(root, folders)
+    _refuse_names_alike(root, folders)
+    _refuse_mistaken_level(root, folders)
+    samples: list[Sample] = []
+    for label, folder in enumerate(folders):
+        images = list(walk_images(folder))
+        if not images:
+            raise DataError(
+                f"{folder}: this class folder holds no images. Add some or remove the folder"
+            )
+        samples += (Sample(path, label) for path in images)
+    return tuple(folder.name for folder in folders), tuple(samples)
+
+
+def _refuse_too_few(root: Path, folders: list[Path]) -> None:
+    message = (
+        f"{root}: found {len(folders)} class folder(s), need at least 2. "
+        f"Expected {root}/<class>/<image>.jpg"
+    )
+    if folders and len(list_folder(folders[0])[0]) >= 2:
+        message += f"; did you mean {folders[0]}?"
+    raise DataError(message)
+
+
+def _refuse_names_alike(root: Path, folders: list[Path]) -> None:
+    names = Counter(_folded(folder.name) for folder in folders)
+    alike = [folder.name for folder in folders if names[_folded(folder.name)] > 1]
+    if alike:
+        raise DataError(
+            f"{root}: the class folders {' and '.join(alike)} differ only in case or accent "
+            "encoding. Merge them or rename one"
+        )
+
+
+def _refuse_mistaken_level(root: Path, folders: list[Path]) -> None:
+    """Classes that hold no image but the same few folders are data sets, not classes."""
+    below = [list_folder(folder) for folder in folders]
+    inner = [tuple(sub.name for sub in subfolders) for subfolders, _ in below]
+    if any(images for _, images in below) or not inner[0]:
+        return
+    if all(names == inner[0] for names in inner) and (
+        len(inner[0]) >= 2 or inner[0][0].lower() in _SPELLINGS
+    ):
+        raise DataError(
+            f"{root}: its folders [{', '.join(f.name for f in folders)}] each hold the folders "
+            f"[{', '.join(inner[0])}], so they look like data sets, not classes. "
+            f"Give one of them, for example {folders[0]}"
+        )
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,1 @@
+"""Learning: backbones, frozen features, heads, export. The only room that imports torch."""

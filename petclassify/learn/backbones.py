@@ -1,0 +1,133 @@
+"""Backbones: any timm network, as a function from pixels to features.
+
+timm says for each network which window, crop, filter and normalisation it was
+trained with; its data config is taken as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import timm.data
+import torch
+from torch import Tensor, nn
+
+from petclassify.config import Interpolation, Resize
+from petclassify.errors import ModelError, UsageError
+from petclassify.learn.weights import load_pretrained
+
+_FILTERS: dict[str, Interpolation] = {
+    "nearest": "nearest",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "lanczos": "lanczos",
+}
+
+
+class FeatureExtractor(nn.Module):
+    """Pixels to features: normalisation and the network without its classifier.
+
+    Shapes: uint8 (N, height, width, 3) -> float32 (N, num_features).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).mul(255).view(1, -1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        images = pixels.permute(0, 3, 1, 2).float()
+        features: Tensor = self.network((images - self.mean) / self.std)
+        return features
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained feature extractor, in eval mode, with what it expects of a photo."""
+
+    name: str
+    extractor: FeatureExtractor
+    num_features: int
+    resize: Resize
+
+    @property
+    def pixels_shape(self) -> tuple[int, int, int]:
+        """(height, width, 3) of the network's window."""
+        return (self.resize.crop, self.resize.crop, 3)
+
+
+def load_backbone(name: str, weights: str, image_size: int | None = None) -> Backbone:
+    """Build a backbone with its weights.
+
+    Args:
+        name: a timm name, with or without its tag.
+        weights: "pretrained" or a .safetensors or .pth file.
+        image_size: side of the window in pixels; None takes the network's own.
+
+    Raises:
+        UsageError: timm knows no such network, or it cannot take this window.
+        ModelError: the weights are refused.
+        EnvironmentFault: the weights cannot be had here.
+
+    """
+    require_known(name)
+    build = _window_arguments(name, image_size)
+    network = load_pretrained(name, weights, **build)
+    return _as_backbone(name, network, image_size)
+
+
+def empty_backbone(name: str, image_size: int) -> Backbone:
+    """Build the same backbone with random weights, for a checkpoint to fill."""
+    require_known(name)
+    network = timm.create_model(name, pretrained=False, **_window_arguments(name, image_size))
+    return _as_backbone(name, network, image_size)
+
+
+def require_known(name: str) -> None:
+    """Raise UsageError, with the nearest names, for a name that timm does not know."""
+    if timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], timm.list_models(), n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+    raise UsageError(f"unknown backbone {name!r}: {hint}")
+
+
+def _as_backbone(name: str, network: nn.Module, image_size: int | None) -> Backbone:
+    config = timm.data.resolve_data_config(model=network)
+    if config["input_size"][0] != 3:
+        raise ModelError(f"{name}: takes {config['input_size'][0]} channels; photos have 3")
+    crop = image_size or int(config["input_size"][-1])
+    resize = Resize(
+        shorter_side=math.floor(crop / config["crop_pct"]),
+        crop=crop,
+        interpolation=_FILTERS.get(config["interpolation"], "bicubic"),
+    )
+    reset_classifier: Any = network.reset_classifier  # timm's convention, which torch does not type
+    reset_classifier(0)
+    extractor = FeatureExtractor(network, config["mean"], config["std"]).eval()
+    extractor.requires_grad_(requires_grad=False)
+    pixels = torch.zeros(1, crop, crop, 3, dtype=torch.uint8)
+    try:
+        with torch.inference_mode():
+            num_features = int(extractor(pixels).shape[1])
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"{name} cannot take {crop} x {crop} pixels: {str(error).splitlines()[0]}"
+        ) from error
+    return Backbone(name, extractor, num_features, resize)
+
+
+def _window_arguments(name: str, image_size: int | None) -> dict[str, int]:
+    """Networks with position embeddings are built for one window; the others take any."""
+    config = timm.get_pretrained_cfg(name)
+    if image_size is None or config is None or not config.fixed_input_size:
+        return {}
+    return {"img_size": image_size}

@@ -1,0 +1,137 @@
+"""The trained whole in torch, and its checkpoint.
+
+A checkpoint is a .safetensors file: tensors by name, and beside them in the header the
+JSON that says how to build the network that they fill. Nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from petclassify.errors import ModelError
+from petclassify.files import written_whole
+from petclassify.learn.backbones import Backbone, FeatureExtractor, empty_backbone
+from petclassify.learn.head import Head
+
+FORMAT_VERSION = 1
+METADATA_KEY = "petclassify"
+
+
+class Network(nn.Module):
+    """Pixels to calibrated probabilities.
+
+    Shapes: uint8 (N, height, width, 3) -> float32 (N, classes), each row summing to 1.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, extractor: FeatureExtractor, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.head = nn.Linear(num_features, num_classes)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits = self.head(self.extractor(pixels))
+        return torch.softmax(logits / self.temperature, dim=1)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in eval mode, and what belongs to it.
+
+    Attributes:
+        backbone: from which it grew.
+        network: pixels to probabilities.
+        class_names: in the order of the probabilities.
+        training: counts, metrics, versions and date, for the model file's metadata.
+
+    """
+
+    backbone: Backbone
+    network: Network
+    class_names: tuple[str, ...]
+    training: dict[str, Any]
+
+    @property
+    def temperature(self) -> float:
+        """By which the logits are divided."""
+        return float(self.network.temperature)
+
+
+def assemble(
+    backbone: Backbone,
+    head: Head,
+    temperature: float,
+    class_names: tuple[str, ...],
+    training: dict[str, Any],
+) -> TrainedModel:
+    """Put a fitted head on its backbone."""
+    network = Network(backbone.extractor, backbone.num_features, len(class_names))
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(head.weight))
+        network.head.bias.copy_(torch.from_numpy(head.bias))
+        network.temperature.fill_(temperature)
+    return TrainedModel(backbone, network.eval(), class_names, training)
+
+
+def save_checkpoint(model: TrainedModel, path: Path) -> None:
+    """Write the checkpoint, whole or not at all.
+
+    Raises:
+        EnvironmentFault: the disk is full or the folder cannot be written.
+
+    """
+    about = {
+        "format_version": FORMAT_VERSION,
+        "backbone": model.backbone.name,
+        "image_size": model.backbone.resize.crop,
+        "class_names": model.class_names,
+        "training": model.training,
+    }
+    tensors = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    content = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(about)})
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_checkpoint(path: Path) -> TrainedModel:
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        ModelError: the file is missing, damaged, or not one of ours.
+
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            header = (opened.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: this checkpoint cannot be read: {error}") from error
+    try:
+        about = json.loads(header or "")
+        if about["format_version"] != FORMAT_VERSION:
+            raise ModelError(
+                f"{path}: its format version is {about['format_version']}, "
+                f"this petclassify reads {FORMAT_VERSION}"
+            )
+        name, image_size = str(about["backbone"]), int(about["image_size"])
+        class_names = tuple(str(class_name) for class_name in about["class_names"])
+        training = dict(about["training"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
+    backbone = empty_backbone(name, image_size)
+    network = Network(backbone.extractor, backbone.num_features, len(class_names))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: its tensors do not fit {name}: {error}") from error
+    return TrainedModel(backbone, network.eval(), class_names, training)

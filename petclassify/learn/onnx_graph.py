@@ -1,0 +1,89 @@
+"""From torch modules to ONNX graphs that every runtime of the last years reads.
+
+The exporter that traces (`dynamo=False`) is used: for these networks it takes 0.7 s
+where the newer one takes 8 s, and the parity gate in `learn.export` checks its result
+on real photos. TensorFlow-style "same" padding, which it would record as arithmetic on
+shapes, is made static first; ONNX Runtime then runs the graph a third faster.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+
+import onnx
+import torch
+from timm.layers import Conv2dSame, get_same_padding
+from torch import Tensor, nn
+
+# Read by onnxruntime 1.18 and onnxruntime-web; IR 8 goes with it.
+OPSET = 17
+
+
+def to_onnx(
+    module: nn.Module, pixels_shape: tuple[int, int, int], output_names: list[str]
+) -> onnx.ModelProto:
+    """Export a module that takes uint8 pixels, with the number of photos left open.
+
+    Args:
+        module: in eval mode; (N, height, width, 3) uint8 -> one tensor per output name.
+        pixels_shape: (height, width, 3).
+        output_names: names of the outputs, in the module's order.
+
+    Returns:
+        The graph, its input called `images`.
+
+    """
+    example = torch.zeros(2, *pixels_shape, dtype=torch.uint8)
+    static = _with_static_padding(module, example)
+    buffer = io.BytesIO()
+    names = ["images", *output_names]
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer's own deprecation and constant notices
+        torch.onnx.export(
+            static,
+            (example,),
+            buffer,  # type: ignore[arg-type]  # the tracing exporter takes streams too
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=output_names,
+            dynamic_axes={name: {0: "N"} for name in names},
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _with_static_padding(module: nn.Module, example: Tensor) -> nn.Module:
+    """Copy a module with each "same" convolution as a fixed padding and a plain convolution."""
+    module = copy.deepcopy(module)
+    sizes: dict[str, torch.Size] = {}
+    hooks = [
+        child.register_forward_pre_hook(
+            lambda _, args, name=name: sizes.__setitem__(name, args[0].shape[-2:])
+        )
+        for name, child in module.named_modules()
+        if isinstance(child, Conv2dSame)
+    ]
+    with torch.inference_mode():
+        module(example)
+    for hook in hooks:
+        hook.remove()
+    for name, (height, width) in sizes.items():
+        same = module.get_submodule(name)
+        assert isinstance(same, nn.Conv2d)
+        down = get_same_padding(height, same.kernel_size[0], same.stride[0], same.dilation[0])
+        across = get_same_padding(width, same.kernel_size[1], same.stride[1], same.dilation[1])
+        plain = nn.Conv2d(
+            same.in_channels,
+            same.out_channels,
+            (same.kernel_size[0], same.kernel_size[1]),
+            (same.stride[0], same.stride[1]),
+            dilation=(same.dilation[0], same.dilation[1]),
+            groups=same.groups,
+            bias=same.bias is not None,
+        )
+        plain.load_state_dict(same.state_dict())
+        padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+        module.set_submodule(name, nn.Sequential(nn.ZeroPad2d(padding), plain))
+    return module.eval()

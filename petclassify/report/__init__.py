@@ -1,0 +1,1 @@
+"""Looking on: metrics, evaluation, pictures. No torch."""

@@ -1,0 +1,89 @@
+"""`petclassify evaluate`: a model file against labelled photos, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from petclassify.errors import DataError, ImageError
+from petclassify.images.index import Index, Sample, read_index
+from petclassify.report.metrics import Metrics, measure
+from petclassify.runtime.classifier import Classifier
+from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures, the photos they rest on, and the photos that could not be read.
+
+    Attributes:
+        metrics: over the readable photos.
+        samples: the readable photos, labelled by the model's classes.
+        probabilities: (N, classes), a row for each of `samples`.
+        unreadable: why each of the others was left out.
+
+    """
+
+    metrics: Metrics
+    samples: tuple[Sample, ...]
+    probabilities: NDArray[np.float64]
+    unreadable: tuple[ImageError, ...]
+
+
+def evaluate(data: Path, model: Path) -> Evaluation:
+    """Classify a labelled folder: its test split if it has splits, else all of it.
+
+    Raises:
+        DataError: the folder is unusable, or its classes are not the model's.
+        ModelError: the model is refused.
+
+    """
+    classifier = Classifier.load(model, threads=THREADS_IN_NETWORK)
+    index = read_index(data)
+    if set(index.class_names) != set(classifier.class_names):
+        raise DataError(
+            f"{data}: its classes [{', '.join(index.class_names)}] are not those of {model} "
+            f"[{', '.join(classifier.class_names)}]"
+        )
+    labels = [classifier.class_names.index(name) for name in index.class_names]
+    samples = [Sample(s.path, labels[s.label]) for s in _judged_split(index)]
+    return evaluate_samples(classifier, samples)
+
+
+def evaluate_samples(classifier: Classifier, samples: Sequence[Sample]) -> Evaluation:
+    """Classify samples whose labels are positions in the classifier's classes.
+
+    Raises:
+        DataError: none of them can be read.
+
+    """
+    readable, probabilities, unreadable = [], [], []
+    scored = score_photos(classifier, ((str(s.path), s.path) for s in samples))
+    for sample, outcome in zip(samples, (one.outcome for one in scored), strict=True):
+        if isinstance(outcome, ImageError):
+            unreadable.append(outcome)
+        else:
+            readable.append(sample)
+            probabilities.append(list(outcome.probabilities.values()))
+    if not readable:
+        raise DataError(
+            f"none of the {len(samples)} photos can be read; the first: {unreadable[0]}"
+        )
+    scores = np.array(probabilities)
+    metrics = measure(scores, np.array([s.label for s in readable]), classifier.class_names)
+    return Evaluation(metrics, tuple(readable), scores, tuple(unreadable))
+
+
+def _judged_split(index: Index) -> tuple[Sample, ...]:
+    if index.flat:
+        return index.splits["train"]
+    if "test" not in index.splits:
+        raise DataError(
+            f"{index.root}: has no test folder. Give the folder of the classes to judge, for "
+            f"example {index.root / 'val'}"
+        )
+    return index.splits["test"]

@@ -1,0 +1,1 @@
+"""Predictions out: the model file and all that runs it. No torch."""

@@ -1,0 +1,100 @@
+"""The library's front door: load a model file, classify photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from petclassify.images.photo import read_pixels, to_pixels, to_upright_rgb
+from petclassify.runtime.model_file import INPUT, PROBABILITIES, ModelInfo, load_model
+
+Photo = str | Path | bytes | Image.Image
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one photo.
+
+    Attributes:
+        label: the name of the most probable class.
+        probability: its calibrated probability, 0 to 1.
+        probabilities: of every class, in the model's order.
+
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Classifier:
+    """A model file, ready to classify. Safe to share between threads.
+
+        classifier = Classifier.load("model.onnx")
+        classifier.predict("img.jpg").label
+
+    Attributes:
+        info: what the model file says about itself.
+
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
+        self.info = info
+        self._session = session
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 0) -> Classifier:
+        """Open a model file.
+
+        Args:
+            path: a model.onnx, or the run folder that holds one.
+            threads: inside one run of the network; 0 lets ONNX Runtime decide.
+
+        Raises:
+            ModelError: the file is refused.
+
+        """
+        path = Path(path)
+        return cls(*load_model(path / "model.onnx" if path.is_dir() else path, threads))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.info.class_names
+
+    def predict(self, photo: Photo) -> Prediction:
+        """Classify one photo: a path, the bytes of an image file, or a Pillow image.
+
+        Raises:
+            ImageError: the photo cannot be used.
+
+        """
+        return self.describe(self.probabilities(self.pixels(photo)[np.newaxis])[0])
+
+    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
+        """Make the network's input of one photo, (height, width, 3).
+
+        Raises:
+            ImageError: the photo cannot be used.
+
+        """
+        resize = self.info.preprocessing
+        if isinstance(photo, Image.Image):
+            return to_pixels(to_upright_rgb(photo), resize)
+        return read_pixels(Path(photo) if isinstance(photo, str) else photo, resize)
+
+    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network: (N, height, width, 3) -> (N, classes), each row summing to 1."""
+        (probabilities,) = self._session.run([PROBABILITIES], {INPUT: pixels})
+        return np.asarray(probabilities, dtype=np.float32)
+
+    def describe(self, probabilities: NDArray[np.float32]) -> Prediction:
+        """Name the probabilities of one photo, (classes,)."""
+        best = int(probabilities.argmax())
+        named = dict(zip(self.class_names, (float(p) for p in probabilities), strict=True))
+        return Prediction(self.class_names[best], float(probabilities[best]), named)

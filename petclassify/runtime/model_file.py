@@ -1,0 +1,159 @@
+"""The model file: one ONNX file that holds everything a prediction needs.
+
+Input   images         uint8 (N, height, width, 3), resized and cropped, not normalised
+Output  probabilities  float32 (N, classes), calibrated
+
+The metadata property `petclassify` is JSON with the fields of `ModelInfo`. Normalisation
+and temperature are in the graph, so nobody can forget them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from petclassify.config import Resize
+from petclassify.errors import ModelError
+from petclassify.runtime.onnx_wire import read_metadata
+
+FORMAT_VERSION = 1
+METADATA_KEY = "petclassify"
+INPUT = "images"
+PROBABILITIES = "probabilities"
+MAX_MODEL_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself.
+
+    Attributes:
+        class_names: in the order of the probabilities.
+        preprocessing: how a photo becomes the input.
+        temperature: by which the graph divides the logits.
+        network: the backbone's name.
+        training: counts, metrics, versions, date; for people.
+        format_version: of this metadata.
+
+    """
+
+    class_names: tuple[str, ...]
+    preprocessing: Resize
+    temperature: float
+    network: str
+    training: dict[str, Any] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The text that goes into the model file."""
+        resize = self.preprocessing
+        written = asdict(self) | {
+            "preprocessing": {
+                "resize": resize.shorter_side,
+                "crop": resize.crop,
+                "interpolation": resize.interpolation,
+            }
+        }
+        return json.dumps(written, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelInfo:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: the text says something that cannot be.
+
+        """
+        try:
+            read = json.loads(text)
+            if read["format_version"] != FORMAT_VERSION:
+                raise ModelError(
+                    f"its format version is {read['format_version']}, this petclassify reads "
+                    f"{FORMAT_VERSION}. Install the version that made it, or export it again"
+                )
+            given = read["preprocessing"]
+            info = cls(
+                class_names=tuple(str(name) for name in read["class_names"]),
+                preprocessing=Resize(
+                    int(given["resize"]), int(given["crop"]), given["interpolation"]
+                ),
+                temperature=float(read["temperature"]),
+                network=str(read["network"]),
+                training=dict(read["training"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"its metadata cannot be read ({error!r})") from error
+        info._check()
+        return info
+
+    def _check(self) -> None:
+        resize = self.preprocessing
+        if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):
+            raise ModelError("its metadata names fewer than two distinct classes")
+        if not 1 <= resize.crop <= 4096 or not 1 <= resize.shorter_side <= 8192:
+            raise ModelError(f"its metadata asks for an impossible window: {resize}")
+        if resize.interpolation not in ("nearest", "bilinear", "bicubic", "lanczos"):
+            raise ModelError(f"its metadata asks for the filter {resize.interpolation!r}")
+
+
+def load_model(path: Path, threads: int = 0) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
+    """Open a model file, after making sure that it is one of ours and whole.
+
+    Args:
+        path: the file.
+        threads: inside one run of the network; 0 lets ONNX Runtime decide.
+
+    Raises:
+        ModelError: it is missing, damaged, foreign, or does not fit its own metadata.
+
+    """
+    try:
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise ModelError(f"{path}: refused: larger than 2 GiB")
+        content = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ModelError(f"{path}: this model file cannot be read: {reason}") from error
+    try:
+        return parse_model(content, threads)
+    except ModelError as error:
+        raise ModelError(f"{path}: refused: {error}") from error
+
+
+def parse_model(content: bytes, threads: int = 0) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
+    """Open a model file's bytes; see `load_model`."""
+    text = read_metadata(content).get(METADATA_KEY)
+    if text is None:
+        raise ModelError(
+            "an ONNX model, but not one that petclassify made (no petclassify metadata)"
+        )
+    info = ModelInfo.from_json(text)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
+        raise ModelError(f"ONNX Runtime cannot load it: {_first_line(error)}") from error
+    _check_signature(session, info)
+    return session, info
+
+
+def _check_signature(session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
+    crop = info.preprocessing.crop
+    inputs = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
+    outputs = {o.name: (o.type, o.shape[1:]) for o in session.get_outputs()}
+    expected = {INPUT: ("tensor(uint8)", [crop, crop, 3])}
+    if inputs != expected:
+        raise ModelError(f"its inputs are {inputs}, its metadata says {expected}")
+    scores = ("tensor(float)", [len(info.class_names)])
+    if outputs.get(PROBABILITIES) != scores:
+        raise ModelError(f"its outputs are {outputs}, its metadata says {PROBABILITIES}: {scores}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,79 @@
+"""Predictions as rows: a table for people, JSON lines and CSV for programs.
+
+JSON escapes what is not ASCII, so any file name survives, broken UTF-8 included (as lone
+surrogates, the way Python names such files). CSV is UTF-8 with the file's own bytes. The
+table shows control characters escaped: a name cannot break a line or recolour a terminal.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from typing import Literal, TextIO
+
+from petclassify.errors import ImageError
+from petclassify.runtime.scoring import Scored
+
+Format = Literal["table", "jsonl", "csv"]
+WriteRow = Callable[[Scored], None]
+
+
+def row_writer(output_format: Format, stream: TextIO, class_names: Sequence[str]) -> WriteRow:
+    """Return the function that writes one outcome in this format."""
+    if output_format == "jsonl":
+        return _jsonl(stream)
+    if output_format == "csv":
+        return _csv(stream, class_names)
+    return _table(stream, class_names)
+
+
+def _jsonl(stream: TextIO) -> WriteRow:
+    def write(scored: Scored) -> None:
+        row: dict[str, object] = {"path": scored.name}
+        if isinstance(scored.outcome, ImageError):
+            row["error"] = {"kind": scored.outcome.kind, "message": scored.outcome.reason}
+        else:
+            row["label"] = scored.outcome.label
+            row["probability"] = scored.outcome.probability
+            row["probabilities"] = scored.outcome.probabilities
+        stream.write(json.dumps(row) + "\n")
+
+    return write
+
+
+def _csv(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
+    rows = csv.writer(stream, lineterminator="\n")
+    of_classes = [f"probability_{name}" for name in class_names]
+    rows.writerow(["path", "label", "probability", *of_classes, "error_kind", "error_message"])
+
+    def write(scored: Scored) -> None:
+        outcome = scored.outcome
+        if isinstance(outcome, ImageError):
+            blanks = [""] * (2 + len(class_names))
+            rows.writerow([scored.name, *blanks, str(outcome.kind), outcome.reason])
+        else:
+            numbers = [repr(p) for p in outcome.probabilities.values()]
+            rows.writerow([scored.name, outcome.label, repr(outcome.probability), *numbers, "", ""])
+
+    return write
+
+
+def _table(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
+    width = max(len("error"), *(len(printable(name)) for name in class_names))
+
+    def write(scored: Scored) -> None:
+        outcome = scored.outcome
+        if isinstance(outcome, ImageError):
+            reason = printable(outcome.reason)
+            stream.write(f"{'error':{width}}           {printable(scored.name)}: {reason}\n")
+        else:
+            label = f"{printable(outcome.label):{width}}"
+            stream.write(f"{label}  {outcome.probability:7.2%}  {printable(scored.name)}\n")
+
+    return write
+
+
+def printable(text: str) -> str:
+    """Escape what could break a line or command a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,80 @@
+"""Classifying many photos: in input order, on every core, past the ones that fail.
+
+Each worker reads a few photos and runs them through the network on its own core. That is
+faster than decoding threads that feed one network spread over all cores: measured on two
+cores at 175 photos/s against 160, the network alone making 205.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from petclassify.errors import ImageError
+from petclassify.runtime.classifier import Classifier, Prediction
+
+BATCH_SIZE = 4
+THREADS_IN_NETWORK = 1  # for the classifier given to `score_photos`
+_BATCHES_AHEAD_PER_WORKER = 4
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of one photo: a prediction, or the reason why there is none."""
+
+    name: str
+    outcome: Prediction | ImageError
+
+
+def score_photos(
+    classifier: Classifier, photos: Iterable[tuple[str, Path | bytes]]
+) -> Iterator[Scored]:
+    """Classify photos as they come, with flat memory.
+
+    Args:
+        classifier: best loaded with THREADS_IN_NETWORK, since every core has a worker.
+        photos: what to call each photo, and where it is or its bytes.
+
+    Yields:
+        One outcome a photo, in the order given.
+
+    """
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pending: deque[Future[list[Scored]]] = deque()
+    waiting = iter(photos)
+    pool = ThreadPoolExecutor(workers or 1, thread_name_prefix="score")
+    try:
+        while batch := list(itertools.islice(waiting, BATCH_SIZE)):
+            pending.append(pool.submit(_score_batch, classifier, batch))
+            if len(pending) >= (workers or 1) * _BATCHES_AHEAD_PER_WORKER:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _score_batch(classifier: Classifier, batch: list[tuple[str, Path | bytes]]) -> list[Scored]:
+    outcomes: list[Prediction | ImageError | None] = []
+    pixels = []
+    for _, photo in batch:
+        try:
+            pixels.append(classifier.pixels(photo))
+            outcomes.append(None)
+        except ImageError as error:
+            outcomes.append(error)
+    if pixels:
+        predictions = iter(classifier.probabilities(np.stack(pixels)))
+        outcomes = [o or classifier.describe(next(predictions)) for o in outcomes]
+    return [
+        Scored(name, outcome)
+        for (name, _), outcome in zip(batch, outcomes, strict=True)
+        if outcome is not None
+    ]

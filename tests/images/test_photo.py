@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from petclassify.config import Resize
+from petclassify.errors import ImageError, ImageFault
+from petclassify.images.photo import read_image, read_pixels, to_pixels
+
+RESIZE = Resize(shorter_side=256, crop=224, interpolation="bicubic")
+
+
+def scene(width: int = 320, height: int = 240) -> Image.Image:
+    """Smooth and asymmetric, so that every turn and flip shows."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = (x * 255 / width, y * 255 / height, ((x - y) % 255))
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+def encoded(image: Image.Image, image_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=image_format, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+TURNED_BY_CAMERA = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP"])
+def test_every_exif_orientation_reads_as_the_same_pixels(
+    orientation: int, image_format: str
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    turn = TURNED_BY_CAMERA[orientation]
+    stored = scene() if turn is None else scene().transpose(turn)
+    options = {"lossless": True} if image_format == "WEBP" else {}
+    content = encoded(stored, image_format, exif=exif, **options)
+    np.testing.assert_array_equal(np.asarray(read_image(content)), np.asarray(scene()))
+
+
+def test_jpeg_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = encoded(scene().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+    difference = np.asarray(read_image(content), int) - np.asarray(scene(), int)
+    assert np.abs(difference).mean() < 3
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_damaged_exif_block_does_not_cost_the_photo() -> None:
+    content = encoded(scene(), "JPEG", exif=b"Exif\0\0" + b"MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 30)
+    assert read_image(content).size == (320, 240)
+
+
+def test_alpha_lies_over_white() -> None:
+    clear = Image.new("RGBA", (8, 8), (200, 0, 0, 0))
+    half = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
+    assert read_image(encoded(clear, "PNG")).getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(encoded(half, "PNG")).getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_palette_transparency_lies_over_white() -> None:
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    read = read_image(encoded(image, "PNG", transparency=0))
+    assert read.getpixel((0, 0)) == (255, 255, 255)
+    assert read.getpixel((1, 0)) == (200, 100, 50)
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    for image_format in ("PNG", "TIFF", "PPM"):
+        read = np.asarray(read_image(encoded(Image.fromarray(ramp), image_format)))
+        np.testing.assert_allclose(read[..., 0].ravel(), np.arange(256), atol=1)
+        assert read.shape == (16, 16, 3)
+
+
+def test_float_tiff_is_scaled() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    read = np.asarray(read_image(encoded(Image.fromarray(ramp), "TIFF")))
+    np.testing.assert_allclose(read[..., 0].ravel(), np.arange(256), atol=1)
+
+
+def test_cmyk_grey_and_palette_become_their_rgb() -> None:
+    cmyk = read_image(encoded(scene().convert("CMYK"), "JPEG", quality=95))
+    difference = np.asarray(cmyk, int) - np.asarray(scene(), int)
+    assert np.abs(difference).mean() < 4
+    grey = scene().convert("L")
+    np.testing.assert_array_equal(
+        np.asarray(read_image(encoded(grey, "PNG"))), np.asarray(grey.convert("RGB"))
+    )
+    palette = scene().quantize(64)
+    np.testing.assert_array_equal(
+        np.asarray(read_image(encoded(palette, "PNG"))), np.asarray(palette.convert("RGB"))
+    )
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_the_first_frame_of_a_moving_picture_is_taken(image_format: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("white", "black")]
+    content = encoded(frames[0], image_format, save_all=True, append_images=frames[1:])
+    assert read_image(content).getpixel((0, 0)) == (255, 255, 255)
+
+
+REFUSED = {
+    "empty": (b"", ImageFault.EMPTY),
+    "text": (b"I am a cat, honestly", ImageFault.NOT_AN_IMAGE),
+    "truncated": (encoded(scene(), "JPEG")[:3000], ImageFault.DAMAGED),
+    "50,000 x 50,000": (png_header(50_000, 50_000), ImageFault.TOO_LARGE),
+    "9,000 x 9,000": (png_header(9_000, 9_000), ImageFault.TOO_LARGE),
+    "2 x 100,000": (png_header(2, 100_000), ImageFault.TOO_NARROW),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ImageFault.NOT_AN_IMAGE),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_unusable_file_is_refused_by_its_true_fault(tmp_path: Path, name: str) -> None:
+    content, fault = REFUSED[name]
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError) as from_file:
+        read_image(path)
+    assert from_file.value.kind == fault
+    assert from_file.value.path == path
+    assert str(path) in str(from_file.value)
+    with pytest.raises(ImageError) as from_bytes:
+        read_image(content)
+    assert from_bytes.value.kind == fault
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as missing:
+        read_image(tmp_path / "none.jpg")
+    assert missing.value.kind == ImageFault.MISSING
+    with pytest.raises(ImageError) as folder:
+        read_image(tmp_path)
+    assert folder.value.kind == ImageFault.UNREADABLE
+
+
+def test_pixels_are_those_of_resize_then_centre_crop() -> None:
+    photo = scene(500, 375)
+    resized = photo.resize((341, 256), Image.Resampling.BICUBIC)
+    expected = resized.crop((58, 16, 282, 240))
+    pixels = to_pixels(photo, RESIZE)
+    assert pixels.shape == (224, 224, 3)
+    assert pixels.dtype == np.uint8
+    # The two differ by the rounding of 341.33 columns to 341, less than half a pixel.
+    difference = np.abs(pixels.astype(int) - np.asarray(expected, int))
+    assert np.median(difference) <= 1
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_gives_the_same_pixels() -> None:
+    photo = scene(3000, 2250)
+    content = encoded(photo, "JPEG", quality=95)
+    assert min(read_image(content, shortest_side=256).size) >= 512
+    assert read_image(content, shortest_side=256).width < 3000
+    whole = to_pixels(read_image(content), RESIZE)
+    reduced = read_pixels(content, RESIZE)
+    assert np.abs(whole.astype(int) - reduced.astype(int)).mean() < 1
+
+
+def test_to_pixels_refuses_a_strip() -> None:
+    with pytest.raises(ImageError, match="one side is more than 100 times the other"):
+        to_pixels(Image.new("RGB", (1, 101)), RESIZE)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from petclassify.errors import ImageError, ImageFault
+from petclassify.images.digests import digest_file
+from petclassify.images.walk import walk_images
+
+Make = Callable[..., list[Path]]
+
+
+def test_a_loop_of_links_is_walked_once(tmp_path: Path, make_photos: Make) -> None:
+    photos = make_photos(tmp_path / "a" / "b", 3)
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+    assert list(walk_images(tmp_path)) == photos
+
+
+def test_each_link_to_a_photo_is_a_photo(tmp_path: Path, make_photos: Make) -> None:
+    (photo,) = make_photos(tmp_path / "real", 1)
+    links = tmp_path / "links"
+    links.mkdir()
+    for number in range(3):
+        (links / f"{number}.png").symlink_to(photo)
+    assert len(list(walk_images(links))) == 3
+
+
+def test_odd_names_survive(tmp_path: Path, make_photos: Make) -> None:
+    (photo,) = make_photos(tmp_path / "real", 1)
+    names = [b"line\nbreak.png", "emoji \U0001f431.png".encode(), b"broken \xff utf8.png"]
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path / "real"), name))).write_bytes(  # noqa: PTH118
+            photo.read_bytes()
+        )
+    found = {os.fsencode(path.name) for path in walk_images(tmp_path)}
+    assert found == {*names, b"000.png"}
+
+
+def test_a_dangling_link_is_reported_and_a_pipe_is_not_entered(tmp_path: Path) -> None:
+    dangling = tmp_path / "dangling.jpg"
+    dangling.symlink_to(tmp_path / "none.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert list(walk_images(tmp_path)) == [dangling]
+    outcome = digest_file(dangling)
+    assert isinstance(outcome, ImageError)
+    assert outcome.kind == ImageFault.MISSING

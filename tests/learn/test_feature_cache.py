@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from petclassify.config import Resize
+from petclassify.errors import EnvironmentFault
+from petclassify.images.digests import digest_file
+from petclassify.learn import frozen
+from petclassify.learn.backbones import Backbone, load_backbone
+from petclassify.learn.feature_cache import FeatureCache
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("tf_efficientnet_lite0", "pretrained", 64)
+
+
+def digests(folder: Path) -> dict[str, Path]:
+    return {str(digest_file(path)): path for path in sorted(folder.rglob("*.*g"))}
+
+
+def test_features_come_back_as_they_went_in(tmp_path: Path, backbone: Backbone) -> None:
+    cache = FeatureCache.open(tmp_path, backbone)
+    features = np.random.default_rng(0).normal(size=(3, 2, backbone.num_features))
+    cache.put(["a", "b", "c"], features.astype(np.float32))
+    np.testing.assert_array_equal(cache.get(["c", "a"], 2), features[[2, 0]].astype(np.float32))
+    np.testing.assert_array_equal(cache.get(["b"], 1), features[[1], :1].astype(np.float32))
+    assert cache.known(["a", "z"], views=2) == {"a"}
+    with pytest.raises(KeyError):
+        cache.get(["z"], 1)
+
+
+def test_another_window_network_or_weights_is_another_cache(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    other_weights = load_backbone("tf_efficientnet_lite0", "pretrained", 64)
+    with torch.no_grad():
+        next(iter(other_weights.extractor.parameters())).view(-1)[0] += 1e-6
+    others = [
+        backbone,
+        dataclasses.replace(backbone, resize=Resize(80, 64, "bicubic")),
+        dataclasses.replace(backbone, resize=Resize(73, 64, "bilinear")),
+        dataclasses.replace(backbone, name="another"),
+        other_weights,
+    ]
+    paths = {FeatureCache.open(tmp_path, one).path for one in others}
+    assert len(paths) == len(others)
+
+
+def test_one_changed_photo_computes_one_photo(
+    tmp_path: Path, backbone: Backbone, drawn_pets: Path, copied: Callable[[Path], Path]
+) -> None:
+    folder = copied(drawn_pets)
+    frozen_pass = frozen.FrozenPass(backbone, FeatureCache.open(tmp_path / "cache", backbone))
+    computed: list[int] = []
+    run = frozen_pass._features
+    frozen_pass._features = lambda pixels, views: (  # type: ignore[method-assign]
+        computed.append(len(pixels)) or run(pixels, views)
+    )
+    frozen_pass.run(digests(folder), views=2, max_unreadable=0)
+    assert sum(computed) == 60
+    computed.clear()
+    frozen_pass.run(digests(folder), views=2, max_unreadable=0)
+    assert sum(computed) == 0
+    changed = next(folder.rglob("*.jpg"))
+    Image.open(changed).transpose(Image.Transpose.ROTATE_180).save(changed)
+    frozen_pass.run(digests(folder), views=2, max_unreadable=0)
+    assert sum(computed) == 1
+
+
+def test_the_mirror_image_is_the_second_view(
+    tmp_path: Path, backbone: Backbone, drawn_pets: Path
+) -> None:
+    photo = next(drawn_pets.rglob("*.jpg"))
+    mirrored = tmp_path / "mirrored.png"
+    Image.open(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
+    frozen_pass = frozen.FrozenPass(backbone, FeatureCache.open(tmp_path / "cache", backbone))
+    frozen_pass.run({"photo": photo, "mirrored": mirrored}, views=2, max_unreadable=0)
+    features = frozen_pass.cache.get(["photo", "mirrored"], views=2)
+    cosine = np.sum(features[0, 1] * features[1, 0]) / np.prod(
+        np.linalg.norm([features[0, 1], features[1, 0]], axis=1)
+    )
+    assert cosine > 0.98
+
+
+KILLED_IN_THE_MIDDLE = """
+import os, signal, sys
+from pathlib import Path
+from petclassify.learn import frozen
+from petclassify.learn.backbones import load_backbone
+from petclassify.learn.feature_cache import FeatureCache
+from petclassify.images.digests import digest_file
+
+class Killed(FeatureCache):
+    batches = 0
+    def put(self, digests, features):
+        Killed.batches += 1
+        if Killed.batches == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().put(digests, features)
+
+frozen.BATCH_SIZE = 16
+backbone = load_backbone("tf_efficientnet_lite0", "pretrained", 64)
+photos = {str(digest_file(p)): p for p in sorted(Path(sys.argv[1]).rglob("*.jpg"))}
+frozen.FrozenPass(backbone, Killed.open(Path(sys.argv[2]), backbone)).run(photos, 2, 0)
+"""
+
+
+def test_a_killed_pass_keeps_its_whole_batches(
+    tmp_path: Path, backbone: Backbone, drawn_pets: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(drawn_pets), str(tmp_path)]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    cache = FeatureCache.open(tmp_path, backbone)
+    photos = digests(drawn_pets)
+    kept = cache.known(photos, views=2)
+    assert len(kept) == 16
+    before = cache.get(sorted(kept), 2)
+    frozen.FrozenPass(backbone, cache).run(photos, views=2, max_unreadable=0)
+    assert len(cache.known(photos, views=2)) == 60
+    np.testing.assert_array_equal(cache.get(sorted(kept), 2), before)
+
+
+def test_a_damaged_cache_is_started_anew(tmp_path: Path, backbone: Backbone) -> None:
+    path = FeatureCache.open(tmp_path, backbone).path
+    path.write_bytes(b"no database" * 1000)
+    assert FeatureCache.open(tmp_path, backbone).known(["a"], 1) == set()
+
+
+def test_another_engine_never_mixes(tmp_path: Path, backbone: Backbone) -> None:
+    cache = FeatureCache.open(tmp_path, backbone)
+    cache.keep_engine("one")
+    cache.put(["a"], np.zeros((1, 1, backbone.num_features), np.float32))
+    cache.keep_engine("one")
+    assert cache.known(["a"], 1) == {"a"}
+    cache.keep_engine("two")
+    assert cache.known(["a"], 1) == set()
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, backbone: Backbone) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(EnvironmentFault, match="Choose another with --cache DIR"):
+        FeatureCache.open(tmp_path / "file", backbone)
+
+
+@pytest.mark.skipif(not hasattr(os, "mount") and shutil.which("mount") is None, reason="no mount")
+def test_a_full_disk_is_the_environments_fault(tmp_path: Path, backbone: Backbone) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        cache = FeatureCache.open(tmp_path, backbone)
+        big = np.zeros((64, 2, backbone.num_features), np.float32)
+        with pytest.raises(EnvironmentFault, match="full"):
+            cache.put([str(i) for i in range(64)], big)
+        assert cache.known(["0"], 1) == set()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from petclassify.errors import ExitCode
+from tests.conftest import Outcome
+
+Run = Callable[..., Outcome]
+
+
+def test_classes_are_matched_by_name_not_by_position(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, tmp_path: Path
+) -> None:
+    plain = petclassify("evaluate", drawn_pets, "--model", drawn_run, "--format", "json")
+    assert plain.code == 0
+    figures = json.loads(plain.out)
+    assert figures["count"] == 60
+    assert figures["accuracy"] > 0.9
+    swapped = tmp_path / "swapped"
+    shutil.copytree(drawn_pets / "cats", swapped / "dogs")
+    shutil.copytree(drawn_pets / "dogs", swapped / "cats")
+    wrong = json.loads(
+        petclassify("evaluate", swapped, "--model", drawn_run, "--format", "json").out
+    )
+    assert wrong["accuracy"] == pytest.approx(1 - figures["accuracy"])
+
+
+def test_other_classes_are_refused_with_both_lists(
+    petclassify: Run, drawn_run: Path, make_photos, tmp_path: Path
+) -> None:
+    for name in ("apples", "pears"):
+        make_photos(tmp_path / "fruit" / name)
+    done = petclassify("evaluate", tmp_path / "fruit", "--model", drawn_run)
+    assert done.code == ExitCode.DATA
+    assert "[apples, pears]" in done.err
+    assert "[cats, dogs]" in done.err
+
+
+def test_unreadable_photos_are_named_and_the_others_judged(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, copied
+) -> None:
+    data = copied(drawn_pets)
+    (data / "cats" / "bad.jpg").write_bytes(b"")
+    done = petclassify("evaluate", data, "--model", drawn_run)
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    assert "bad.jpg: the file is empty" in done.err
+    assert "cats" in done.out
+
+
+def test_the_test_split_is_judged(petclassify: Run, catsdogs: Path) -> None:
+    done = petclassify("evaluate", catsdogs, "--format", "json")
+    figures = json.loads(done.out)
+    assert figures["count"] == 500
+    assert figures["accuracy"] >= 0.99
+    assert figures["log_loss"] <= 0.045

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from petclassify import Classifier
+from petclassify.config import Resize
+from petclassify.errors import ModelError
+from petclassify.runtime.model_file import METADATA_KEY, ModelInfo, load_model
+from petclassify.runtime.onnx_wire import read_metadata
+
+INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, "toy")
+
+
+def toy_model(
+    info: str | None = None, num_classes: int = 2, side: int = 8, dtype: int = TensorProto.UINT8
+) -> onnx.ModelProto:
+    """The mean pixel, through a linear layer: a whole model file in six nodes."""
+    weight = np.ones((3, num_classes), np.float32) * np.arange(num_classes, dtype=np.float32)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["features"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["features", "weight"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info("images", dtype, ["N", side, side, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", num_classes])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model.metadata_props.add(key=METADATA_KEY, value=INFO.to_json() if info is None else info)
+    return model
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Callable[[bytes], str]:
+    def load(content: bytes) -> str:
+        path = tmp_path / "model.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ModelError) as error:
+            load_model(path)
+        message = str(error.value)
+        assert message.startswith(str(path))
+        assert "\n" not in message
+        return message
+
+    return load
+
+
+def test_metadata_survive_the_round_trip() -> None:
+    assert ModelInfo.from_json(INFO.to_json()) == INFO
+    assert read_metadata(toy_model().SerializeToString())[METADATA_KEY] == INFO.to_json()
+
+
+def test_a_whole_model_file_predicts(tmp_path: Path) -> None:
+    onnx.save(toy_model(), tmp_path / "model.onnx")
+    probabilities = Classifier.load(tmp_path).probabilities(np.ones((5, 8, 8, 3), np.uint8))
+    assert probabilities.shape == (5, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, -1, -100])
+def test_damaged_files_are_refused(refused: Callable[[bytes], str], size: int) -> None:
+    refused(toy_model().SerializeToString()[:size])
+
+
+def test_random_bytes_are_refused(refused: Callable[[bytes], str]) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        refused(generator.bytes(300))
+
+
+def test_an_onnx_of_someone_else_is_refused(refused: Callable[[bytes], str]) -> None:
+    model = toy_model()
+    del model.metadata_props[:]
+    assert "not one that petclassify made" in refused(model.SerializeToString())
+
+
+def place_outside(tensor: TensorProto, location: str) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../weights.bin"])
+def test_external_data_are_refused_unread(refused: Callable[[bytes], str], location: str) -> None:
+    model = toy_model()
+    place_outside(model.graph.initializer[0], location)
+    assert "external data" in refused(model.SerializeToString())
+
+
+def test_external_data_are_found_in_every_corner(refused: Callable[[bytes], str]) -> None:
+    outside = numpy_helper.from_array(np.ones((3, 2), np.float32), "weight")
+    place_outside(outside, "weights.bin")
+    constant = helper.make_node("Constant", [], ["c"], value=outside)
+    branch = helper.make_graph([constant], "branch", [], [])
+
+    in_node, in_branch, in_sparse, in_function = (toy_model() for _ in range(4))
+    in_node.graph.node.append(constant)
+    in_branch.graph.node.append(
+        helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
+    )
+    in_sparse.graph.sparse_initializer.add().values.CopyFrom(outside)
+    in_function.functions.append(
+        helper.make_function("local", "f", [], ["c"], [constant], [helper.make_opsetid("", 17)])
+    )
+    for model in (in_node, in_branch, in_sparse, in_function):
+        assert "external data" in refused(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"class_names": ["cats", "dogs", "birds"]},
+        {"class_names": ["cats", "cats"]},
+        {"class_names": ["cats"]},
+        {"preprocessing": {"resize": 9, "crop": 16, "interpolation": "bicubic"}},
+        {"preprocessing": {"resize": 9, "crop": 10**9, "interpolation": "bicubic"}},
+        {"preprocessing": {"resize": 9, "crop": 8, "interpolation": "magic"}},
+        {"preprocessing": None},
+        {"format_version": 2},
+        {"temperature": "hot"},
+    ],
+)
+def test_metadata_that_lie_are_refused(refused: Callable[[bytes], str], lie: dict) -> None:
+    spoilt = json.dumps(json.loads(INFO.to_json()) | lie)
+    refused(toy_model(spoilt).SerializeToString())
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", "null"])
+def test_metadata_that_cannot_be_read_are_refused(
+    refused: Callable[[bytes], str], text: str
+) -> None:
+    refused(toy_model(text).SerializeToString())
+
+
+def test_a_graph_of_another_shape_or_type_is_refused(refused: Callable[[bytes], str]) -> None:
+    assert "its inputs are" in refused(toy_model(side=9).SerializeToString())
+    assert "its inputs are" in refused(toy_model(dtype=TensorProto.FLOAT).SerializeToString())
+    assert "its outputs are" in refused(toy_model(num_classes=3).SerializeToString())
+
+
+def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(tmp_path / "none.onnx")

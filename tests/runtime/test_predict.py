@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from petclassify import Classifier
+from petclassify.errors import ExitCode, ImageError
+from tests.conftest import REPOSITORY, Outcome
+
+Run = Callable[..., Outcome]
+SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
+
+
+def rows(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def test_the_front_door(photo: Path) -> None:
+    found = Classifier.load(SHIPPED).predict(str(photo))
+    assert found.label in ("cats", "dogs")
+    assert found.probability == max(found.probabilities.values())
+    assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_path_bytes_and_image_predict_alike(photo: Path) -> None:
+    classifier = Classifier.load(SHIPPED)
+    with Image.open(photo) as image:
+        image.load()
+        assert (
+            classifier.predict(photo)
+            == classifier.predict(photo.read_bytes())
+            == classifier.predict(image)
+        )
+
+
+def test_the_library_raises_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no such file"):
+        Classifier.load(SHIPPED).predict(tmp_path / "none.jpg")
+
+
+def test_the_shipped_model_knows_real_cats_and_dogs(petclassify: Run, catsdogs: Path) -> None:
+    for name in ("cats", "dogs"):
+        done = petclassify("predict", catsdogs / "test" / name, "--format", "jsonl")
+        labels = [row["label"] for row in rows(done.out)]
+        assert len(labels) == 250
+        assert labels.count(name) / 250 > 0.98
+
+
+def test_json_rows_have_the_documented_keys_in_input_order(petclassify: Run, photo: Path) -> None:
+    bad = photo.with_name("a.jpg")
+    bad.write_bytes(b"")
+    done = petclassify("predict", photo, bad, photo, "--format", "jsonl", "--model", SHIPPED)
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    first, second, third = rows(done.out)
+    assert set(first) == {"path", "label", "probability", "probabilities"}
+    assert second == {
+        "path": str(bad),
+        "error": {"kind": "empty", "message": "the file is empty"},
+    }
+    assert first == third
+    assert "1 of 3 images failed" in done.err
+
+
+def test_csv_rows(petclassify: Run, photo: Path) -> None:
+    missing = photo.with_name("none.jpg")
+    done = petclassify("predict", photo, missing, "--format", "csv", "--model", SHIPPED)
+    good, bad = csv.DictReader(io.StringIO(done.out))
+    assert float(good["probability"]) == max(
+        float(good["probability_cats"]), float(good["probability_dogs"])
+    )
+    assert bad["label"] == ""
+    assert bad["error_kind"] == "missing"
+
+
+def test_table_rows(petclassify: Run, photo: Path) -> None:
+    done = petclassify("predict", photo, "--model", SHIPPED)
+    assert done.code == 0
+    assert done.out.rstrip().endswith(str(photo))
+    assert "%" in done.out
+
+
+def test_many_photos_come_in_order(petclassify: Run, tmp_path: Path, make_photos) -> None:
+    photos = make_photos(tmp_path / "many", 50)
+    done = petclassify("predict", tmp_path / "many", "--format", "jsonl", "--model", SHIPPED)
+    assert [row["path"] for row in rows(done.out)] == [str(path) for path in photos]
+
+
+def test_odd_names_survive_in_every_format(petclassify: Run, tmp_path: Path, photo: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    names = [b"line\nbreak.png", "emoji \U0001f431.png".encode(), b"red \x1b[31m.png"]
+    for name in names:
+        shutil.copy(photo, os.path.join(os.fsencode(folder), name))  # noqa: PTH118
+    expected = {os.fsdecode(name) for name in names}
+    as_json = petclassify("predict", folder, "--format", "jsonl", "--model", SHIPPED).out
+    assert {Path(row["path"]).name for row in rows(as_json)} == expected
+    as_csv = petclassify("predict", folder, "--format", "csv", "--model", SHIPPED).out
+    assert {Path(row["path"]).name for row in csv.DictReader(io.StringIO(as_csv))} == expected
+    table = petclassify("predict", folder, "--model", SHIPPED).out
+    assert len(table.splitlines()) == len(names)
+    assert "\x1b" not in table
+
+
+def test_broken_utf8_survives(tmp_path: Path, photo: Path) -> None:
+    name = os.path.join(os.fsencode(tmp_path), b"broken \xff.png")  # noqa: PTH118
+    shutil.copy(photo, name)
+    command = [sys.executable, "-m", "petclassify", "predict", "--model", str(SHIPPED), name]
+    for output_format in ("jsonl", "csv", "table"):
+        done = subprocess.run(
+            [*command, "--format", output_format], capture_output=True, check=True
+        )
+        if output_format == "jsonl":
+            assert os.fsencode(json.loads(done.stdout)["path"]) == name
+        elif output_format == "csv":
+            assert name in done.stdout
+        else:
+            assert rb"broken \udcff.png" in done.stdout
+
+
+def test_stdin_is_a_photo(photo: Path) -> None:
+    command = [sys.executable, "-m", "petclassify", "predict", "-", "--format", "jsonl"]
+    for content, key in ((photo.read_bytes(), "label"), (b"", "error")):
+        done = subprocess.run(
+            [*command, "--model", str(SHIPPED)], input=content, capture_output=True, check=False
+        )
+        (row,) = rows(done.stdout.decode())
+        assert row["path"] == "-"
+        assert key in row
+
+
+def test_output_goes_to_a_file_whole(petclassify: Run, tmp_path: Path, photo: Path) -> None:
+    target = tmp_path / "rows.csv"
+    done = petclassify("predict", photo, "--format", "csv", "--output", target, "--model", SHIPPED)
+    assert done.out == ""
+    assert len(target.read_text().splitlines()) == 2
+    before = target.read_text()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    failed = petclassify("predict", photo, empty, "--output", target, "--model", SHIPPED)
+    assert failed.code == ExitCode.DATA
+    assert target.read_text() == before
+    assert not list(tmp_path.glob(".*tmp"))
+
+
+def test_the_model_last_trained_here_is_the_default(
+    petclassify: Run, photo: Path, drawn_run: Path
+) -> None:
+    assert f"model: {SHIPPED}" in petclassify("predict", photo).err
+    shutil.copytree(drawn_run, "models/mine")
+    Path("models/latest").symlink_to("mine")
+    assert f"model: {Path('models/latest/model.onnx')}" in petclassify("predict", photo).err
+    Path("models/latest").unlink()
+    Path("models/latest").write_text("mine\n")
+    assert f"model: {Path('models/mine/model.onnx')}" in petclassify("predict", photo).err
+
+
+def test_a_model_that_is_none_is_refused(petclassify: Run, photo: Path) -> None:
+    done = petclassify("predict", photo, "--model", photo)
+    assert done.code == ExitCode.MODEL
+    assert done.err.count("\n") == 1
+
+
+def test_predict_never_loads_torch(photo: Path) -> None:
+    script = (
+        "import sys; from petclassify.cli import app;"
+        f"app(['predict', {str(photo)!r}, '--model', {str(SHIPPED)!r}], standalone_mode=False);"
+        "loaded = {'torch', 'torchvision', 'timm', 'onnx', 'sklearn', 'matplotlib', 'rich'};"
+        "sys.exit(str(loaded & set(sys.modules)) if loaded & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from petclassify.errors import ExitCode
+from tests.conftest import REPOSITORY, Outcome
+
+Run = Callable[..., Outcome]
+COMMANDS = ["train", "predict", "evaluate", "export", "demo", "data draw"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_screen(petclassify: Run, command: str) -> None:
+    done = petclassify(*command.split(), "--help")
+    assert done.code == 0
+    assert len(done.out.splitlines()) <= 40
+
+
+def test_version(petclassify: Run) -> None:
+    assert petclassify("--version").out.startswith("petclassify 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["train"], ExitCode.USAGE),
+        (["train", "none", "--seed", "x"], ExitCode.USAGE),
+        (["nonsense"], ExitCode.USAGE),
+        (["predict"], ExitCode.USAGE),
+        (["predict", "x.jpg", "--format", "xml"], ExitCode.USAGE),
+        (["train", "none"], ExitCode.DATA),
+        (["evaluate", "none"], ExitCode.DATA),
+        (["predict", "none.jpg"], ExitCode.SOME_IMAGES_FAILED),
+        (["predict", "none.jpg", "--model", "none.onnx"], ExitCode.MODEL),
+        (["evaluate", ".", "--model", "none.onnx"], ExitCode.MODEL),
+        (["export", "none"], ExitCode.MODEL),
+    ],
+)
+def test_each_refusal_is_one_line_with_its_exit_code(
+    petclassify: Run, arguments: list[str], code: ExitCode
+) -> None:
+    done = petclassify(*arguments)
+    assert done.code == code
+    lines = [line for line in done.err.splitlines() if not line.startswith("model:")]
+    assert len(lines) == 1, done.err
+    assert "Traceback" not in done.err
+
+
+def test_weights_none_and_missing_weights_are_refused_before_torch_loads(
+    petclassify: Run, drawn_pets: Path
+) -> None:
+    none = petclassify("train", drawn_pets, "--backbone", "resnet18", "--weights", "none")
+    assert (none.code, none.err.count("\n")) == (ExitCode.USAGE, 1)
+    missing = petclassify("train", drawn_pets, "--weights", "missing.safetensors")
+    assert (missing.code, missing.err.count("\n")) == (ExitCode.MODEL, 1)
+    for done in (none, missing):
+        assert not Path("models").exists(), done
+
+
+def test_a_bug_is_one_line_and_debug_shows_it(
+    petclassify: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("petclassify.runtime.predict.predict", broken)
+    done = petclassify("predict", "x.jpg")
+    assert done.code == ExitCode.BUG
+    assert "bug in petclassify: ZeroDivisionError: oops" in done.err
+    with pytest.raises(ZeroDivisionError):
+        petclassify("predict", "x.jpg", "--debug")
+
+
+def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path, make_photos) -> None:
+    make_photos(tmp_path / "many", 400)
+    command = f"{sys.executable} -m petclassify predict {tmp_path / 'many'} | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(b"\n") == 1
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+)
+def test_a_signal_ends_the_command_with_its_code(
+    tmp_path: Path, make_photos, number: signal.Signals, code: ExitCode
+) -> None:
+    make_photos(tmp_path / "many", 3000)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "petclassify", "predict", str(tmp_path / "many")],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert running.stdout is not None
+    os.set_blocking(running.stdout.fileno(), True)
+    running.stdout.readline()
+    running.send_signal(number)
+    start = time.monotonic()
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == code
+    assert time.monotonic() - start < 5
+    assert b"Traceback" not in errors
+
+
+def test_demo_goes_the_whole_way(
+    petclassify: Run, monkeypatch: pytest.MonkeyPatch, feature_cache: Path
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: feature_cache)
+    done = petclassify("demo")
+    assert done.code == 0, done.err
+    assert len(list(Path("data/drawn-pets").rglob("*.jpg"))) == 200
+    assert Path("models/latest/model.onnx").is_file()
+    assert "curves.png" in done.out
+    assert "petclassify train DIR" in done.out
