@@ -10,9 +10,9 @@ INSTALLED := $(VENV)/installed
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,dev]'
-	touch $@
+	@touch $@
 
 demo: setup
 	$(BIN)/petclassify demo

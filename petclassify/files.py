@@ -35,6 +35,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         EnvironmentFault: see `write_whole`.
 
     """
+    if not path.parent.is_dir():
+        raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     with disk_faults_named(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         temporary = Path(name)

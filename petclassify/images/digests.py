@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from petclassify.errors import ImageError, ImageFault
+from petclassify.images.cores import usable_cores
 
 
 def digest_file(path: Path) -> str | ImageError:
@@ -25,5 +26,5 @@ def digest_file(path: Path) -> str | ImageError:
 
 def digest_files(paths: Sequence[Path]) -> list[str | ImageError]:
     """Digest many files, in their order; hashing runs beside reading."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(digest_file, paths))

@@ -115,6 +115,9 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
             two splits.
 
     """
+    if index.ignored:
+        beside = ", ".join(folder.name for folder in index.ignored)
+        log.warning("%s: not read, since no split is called so: %s", index.root, beside)
     given = [(sample, split) for split in SPLITS for sample in index.splits.get(split, ())]
     digests = digest_files([sample.path for sample, _ in given])
     members: list[Member] = []

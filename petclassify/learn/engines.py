@@ -57,6 +57,7 @@ def fastest_engine(backbone: Backbone, pixels: Pixels, only: str | None = None) 
     """
     builders = _builders(backbone)
     if only in builders:
+        log.info("engine: %s, which made the features in the cache", only)
         return Engine(only, builders[only](), images_per_second=float("nan"))
     pixels = pixels[:_RACE_PHOTOS]
     expected = _torch_run(backbone, autocast=False)(pixels)

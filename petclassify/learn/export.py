@@ -49,19 +49,20 @@ def export_run(run: Path, data: Path | None = None) -> Path:
     """
     folder = RunFolder(run)
     root = data or folder.data_root()
-    names = folder.held_out_photos()
+    val = [root / name for name in folder.photos_of("val")]
+    train = [root / name for name in folder.photos_of("train")]
     model = load_checkpoint(folder.checkpoint)
-    write_whole(folder.model, export_model(model, [root / name for name in names]))
+    write_whole(folder.model, export_model(model, val, train))
     return folder.model
 
 
-def export_model(model: TrainedModel, photos: Sequence[Path]) -> bytes:
+def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]) -> bytes:
     """Export a trained model and hold it against itself.
 
     Args:
         model: the network, its head and its classes.
-        photos: real photos, val first; the parity gate takes at least PARITY_PHOTOS of
-            them where there are as many.
+        val: photos for the parity gate, which takes PARITY_PHOTOS of them.
+        train: photos to fill up with where val has fewer.
 
     Returns:
         The model file's bytes.
@@ -82,7 +83,7 @@ def export_model(model: TrainedModel, photos: Sequence[Path]) -> bytes:
     graph.producer_name = "petclassify"
     graph.metadata_props.add(key=METADATA_KEY, value=info.to_json())
     content: bytes = graph.SerializeToString()
-    pixels = _read_for_parity(photos, model.backbone.resize)
+    pixels = _read_for_parity([*_spread(val), *_spread(train)], model.backbone.resize)
     difference = check_parity(model, content, pixels)
     log.info("export: torch and ONNX Runtime agree on %d photos to %.1g", len(pixels), difference)
     return content
@@ -119,19 +120,23 @@ def check_parity(model: TrainedModel, content: bytes, pixels: NDArray[np.uint8])
     return difference
 
 
-def _read_for_parity(photos: Sequence[Path], resize: Resize) -> NDArray[np.uint8]:
-    """Read PARITY_PHOTOS of the photos, spread over all of them, past unreadable ones."""
+def _spread(photos: Sequence[Path]) -> list[Path]:
+    """Put PARITY_PHOTOS photos from all over the sequence, and so of all classes, first."""
     step = max(1, len(photos) // PARITY_PHOTOS)
-    spread = [*photos[::step], *(p for place, p in enumerate(photos) if place % step)]
+    return [*photos[::step], *(photo for place, photo in enumerate(photos) if place % step)]
+
+
+def _read_for_parity(photos: Sequence[Path], resize: Resize) -> NDArray[np.uint8]:
+    """Read the first PARITY_PHOTOS photos that can be read."""
     readable: list[NDArray[np.uint8]] = []
     reason = "there are none"
-    for photo in spread:
+    for photo in photos:
+        if len(readable) == PARITY_PHOTOS:
+            break
         try:
             readable.append(read_pixels(photo, resize))
         except ImageError as error:
             reason = str(error)
-        if len(readable) == PARITY_PHOTOS:
-            break
     if not readable:
         raise DataError(
             "the export cannot be checked, since none of the run's photos can be read "

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError
+from petclassify.images.cores import usable_cores
 from petclassify.images.photo import read_pixels
 from petclassify.learn.backbones import Backbone
 from petclassify.learn.engines import Engine, fastest_engine
@@ -95,7 +96,7 @@ def _decoded_ahead(
             return error
 
     pending: deque[tuple[str, Future[Pixels | ImageError]]] = deque()
-    pool = ThreadPoolExecutor(thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
     try:
         for digest, path in photos:
             pending.append((digest, pool.submit(decode, path)))

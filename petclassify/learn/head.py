@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from petclassify.learn.splits import Folds
 from petclassify.report.history import StrengthTried
@@ -88,15 +89,15 @@ def search_head(features: Features, labels: Labels, folds: Folds) -> HeadSearch:
     """
     out_of_fold = np.empty((len(STRENGTHS), len(labels), int(labels.max()) + 1))
     train_figures: list[list[tuple[float, float]]] = []
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        heads = fit_heads(features[~held_out], labels[~held_out], STRENGTHS)
-        for place, head in enumerate(heads):
-            out_of_fold[place, held_out] = head.logits(features[held_out, 0])
-        fitted_on = features[~held_out, 0]
-        train_figures.append(
-            [_figures(head.logits(fitted_on), labels[~held_out]) for head in heads]
-        )
+    # One thread: on a few thousand rows, handing work to others takes longer than the work.
+    with threadpool_limits(1):
+        for fold in np.unique(folds):
+            fitted = folds != fold
+            heads = fit_heads(features[fitted], labels[fitted], STRENGTHS)
+            for place, head in enumerate(heads):
+                out_of_fold[place, ~fitted] = head.logits(features[~fitted, 0])
+            logits = [head.logits(features[fitted, 0]) for head in heads]
+            train_figures.append([_figures(one, labels[fitted]) for one in logits])
     train_loss, train_accuracy = np.mean(train_figures, axis=0).T.tolist()
     tried = tuple(
         StrengthTried(strength, train_loss[i], train_accuracy[i], *_figures(out_of_fold[i], labels))

@@ -41,8 +41,6 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
-    if not config.data.resolve().name:
-        raise UsageError(f"{config.data}: give a data set's folder, not the root of the disk")
     if config.weights == "none":
         raise UsageError(
             f"--weights none leaves {config.backbone} random, and a frozen random backbone "

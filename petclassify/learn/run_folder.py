@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
+from petclassify.images.index import Split
 from petclassify.learn.dataset import Dataset, Member
 from petclassify.learn.head import HeadSearch
 from petclassify.report.history import StrengthTried
@@ -159,8 +160,8 @@ class RunFolder:
                 f"{self.path}: not a run folder (no whole config.json in it)"
             ) from error
 
-    def held_out_photos(self) -> list[str]:
-        """The run's val photos, then its train photos, as paths below the data set.
+    def photos_of(self, split: Split) -> list[str]:
+        """The run's photos of one split, as paths below the data set.
 
         Raises:
             ModelError: the run did not finish, or its predictions.csv is damaged.
@@ -169,9 +170,7 @@ class RunFolder:
         try:
             text = (self.path / "predictions.csv").read_bytes()
             rows = list(csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"))))
-            return [
-                row["path"] for split in ("val", "train") for row in rows if row["split"] == split
-            ]
+            return [row["path"] for row in rows if row["split"] == split]
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise ModelError(
                 f"{self.path}: the run did not finish (no whole predictions.csv in it)"

@@ -127,8 +127,9 @@ def train(config: TrainConfig, index: Index) -> TrainResult:
         training = _training_facts(config, dataset, metrics)
         model = assemble(backbone, search.head, temperature, index.class_names, training)
         save_checkpoint(model, folder.checkpoint)
-        held_out = [member.path for member in dataset.of("val", "train")]
-        write_whole(folder.model, export_model(model, held_out))
+        val = [member.path for member in dataset.of("val")]
+        fitted = [member.path for member in dataset.of("train")]
+        write_whole(folder.model, export_model(model, val, fitted))
     with watch.stage("report"):
         folder.write_json("config.json", _resolved(config, backbone, cache.engine(), search))
         folder.write_history(search)

@@ -8,7 +8,6 @@ cores at 175 photos/s against 160, the network alone making 205.
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from petclassify.errors import ImageError
+from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier, Prediction
 
 BATCH_SIZE = 4
@@ -46,14 +46,14 @@ def score_photos(
         One outcome a photo, in the order given.
 
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = usable_cores()
     pending: deque[Future[list[Scored]]] = deque()
     waiting = iter(photos)
-    pool = ThreadPoolExecutor(workers or 1, thread_name_prefix="score")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
     try:
         while batch := list(itertools.islice(waiting, BATCH_SIZE)):
             pending.append(pool.submit(_score_batch, classifier, batch))
-            if len(pending) >= (workers or 1) * _BATCHES_AHEAD_PER_WORKER:
+            if len(pending) >= workers * _BATCHES_AHEAD_PER_WORKER:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
