@@ -35,7 +35,7 @@ def main() -> None:
         sys.stdout.flush()
     except Stopped as stopped:
         code = 128 + stopped.signal_number
-        typer.echo("\nstopped; what was computed so far is kept", err=True)
+        typer.echo("\nstopped", err=True)
     except Exception as error:
         if debug:
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +32,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Sample data.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+
+TRAIN_MODULES = (
+    *("torch", "torchvision", "timm", "huggingface_hub", "onnx", "safetensors"),
+    *("sklearn", "threadpoolctl", "matplotlib", "platformdirs", "rich"),
+)
 
 ModelOption = Annotated[
     Path | None,
@@ -103,7 +108,7 @@ def train(
 
     Example: petclassify train data/catsdogs
     """
-    _require_extra("train", "torch", "timm", "sklearn", "safetensors")
+    _require_extra("train", TRAIN_MODULES)
     config = TrainConfig(data, backbone, weights, image_size, seed, out, max_bad, strict, cache)
     from petclassify.learn.preflight import check_request
 
@@ -141,7 +146,7 @@ def predict(
 @app.command()
 def evaluate(
     data: Annotated[
-        Path, typer.Argument(help="Labelled folder; its test split, if it has splits.")
+        Path, typer.Argument(help="Labelled folder; of splits, test is judged, else all of it.")
     ],
     model: ModelOption = None,
     output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
@@ -176,7 +181,7 @@ def export(
 
     Example: petclassify export models/latest
     """
-    _require_extra("train", "torch", "timm", "safetensors")
+    _require_extra("train", TRAIN_MODULES)
     from petclassify.learn.export import export_run
 
     _collect_from_now_on()
@@ -232,7 +237,7 @@ def _collect_from_now_on() -> None:
     gc.enable()
 
 
-def _require_extra(extra: str, *modules: str) -> None:
+def _require_extra(extra: str, modules: Sequence[str]) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise EnvironmentFault(

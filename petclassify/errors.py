@@ -20,7 +20,6 @@ class ExitCode(IntEnum):
     DATA = 4
     MODEL = 5
     ENVIRONMENT = 6
-    DIVERGED = 7
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -35,6 +35,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         EnvironmentFault: see `write_whole`.
 
     """
+    if path.is_dir():
+        raise EnvironmentFault(f"{path}: cannot be written, it is a folder")
     if not path.parent.is_dir():
         raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     with disk_faults_named(path):
@@ -43,7 +45,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         try:
             os.close(handle)
             yield temporary
-            with temporary.open("rb") as stream:
+            with temporary.open("r+b") as stream:  # Windows flushes only what it may write
                 os.fsync(stream.fileno())
             temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, path)

@@ -5,8 +5,8 @@ Two layouts are read:
     DIR/<class>/...                  flat: `learn.splits` carves val and test from it
     DIR/{train,val,test}/<class>/... given, in any of the spellings below
 
-A folder is a split only if it is spelled like one and holds folders but no images,
-so `train` may also be the class that sits beside `bus` and `car`.
+A folder is a split only if it is spelled like one and holds folders, so `train` may also
+be the class that sits beside `bus` and `car`.
 """
 
 from __future__ import annotations
@@ -94,8 +94,7 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
         split = _SPELLINGS.get(folder.name.lower())
         if split is None:
             continue
-        subfolders, images = list_folder(folder)
-        if images or not subfolders:
+        if not list_folder(folder)[0]:
             continue
         if split in found:
             raise DataError(

@@ -29,11 +29,12 @@ from petclassify.errors import ImageError, ImageFault
 
 MAX_PIXELS = 50_000_000
 MAX_SIDE_RATIO = 100
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "ICO", "TGA")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
 
 # What Pillow's documentation and plugins raise on bytes that are not what they claim.
 _DECODING_ERRORS = (
     OSError,
+    RuntimeError,
     ValueError,
     SyntaxError,
     EOFError,
@@ -84,6 +85,19 @@ def read_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:
 
     """
     return to_pixels(read_image(source, shortest_side=resize.shorter_side), resize)
+
+
+def pixels_of(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
+    """Fit a Pillow image, opened elsewhere and in any mode, to the network's window.
+
+    Raises:
+        ImageError: see `read_image`.
+
+    """
+    with _faults_named(None):
+        check_size(image.size)
+        image.load()
+        return to_pixels(to_upright_rgb(image), resize)
 
 
 def to_pixels(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
@@ -164,7 +178,7 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _faults_named(source: Path | bytes) -> Iterator[None]:
+def _faults_named(source: Path | bytes | None) -> Iterator[None]:
     """Turn what Pillow and the file system raise into an ImageError with path and reason."""
     path = source if isinstance(source, Path) else None
     try:
@@ -177,7 +191,7 @@ def _faults_named(source: Path | bytes) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path) from None
     except UnidentifiedImageError:
-        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
+        if source == b"" or (path is not None and path.stat().st_size == 0):
             raise ImageError(ImageFault.EMPTY, "the file is empty", path) from None
         raise ImageError(ImageFault.NOT_AN_IMAGE, "not an image in a known format", path) from None
     except Image.DecompressionBombError:

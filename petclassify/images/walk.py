@@ -10,24 +10,8 @@ from pathlib import Path
 from petclassify.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".gif",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".ppm",
-        ".pgm",
-        ".mpo",
-        ".ico",
-        ".tga",
-    ]
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif"}
+    | {".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga"}
 )
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
@@ -48,13 +32,20 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         reason = (error.strerror or str(error)).lower()
         raise DataError(f"{folder}: cannot be listed: {reason}") from error
     shown = [e for e in found if not e.name.startswith(".") and e.name.lower() not in _LITTER]
-    folders = [folder / entry.name for entry in shown if entry.is_dir()]
+    folders = [folder / entry.name for entry in shown if _is_folder(entry)]
     images = [
         folder / entry.name
         for entry in shown
         if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and _may_be_read(entry)
     ]
     return folders, images
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _may_be_read(entry: os.DirEntry[str]) -> bool:

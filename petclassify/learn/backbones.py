@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import timm
 import timm.data
@@ -19,13 +19,6 @@ from torch import Tensor, nn
 from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError, UsageError
 from petclassify.learn.weights import load_pretrained
-
-_FILTERS: dict[str, Interpolation] = {
-    "nearest": "nearest",
-    "bilinear": "bilinear",
-    "bicubic": "bicubic",
-    "lanczos": "lanczos",
-}
 
 
 class FeatureExtractor(nn.Module):
@@ -93,9 +86,11 @@ def empty_backbone(name: str, image_size: int) -> Backbone:
 
 def require_known(name: str) -> None:
     """Raise UsageError, with the nearest names, for a name that timm does not know."""
-    if timm.is_model(name):
+    architecture, _, tag = name.partition(".")
+    if timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name)):
         return
-    near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], timm.list_models(), n=3)
+    known = timm.list_pretrained(f"{architecture}.*") or timm.list_models()
+    near = difflib.get_close_matches(name if tag else architecture, known, n=3)
     hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
     raise UsageError(f"unknown backbone {name!r}: {hint}")
 
@@ -105,10 +100,11 @@ def _as_backbone(name: str, network: nn.Module, image_size: int | None) -> Backb
     if config["input_size"][0] != 3:
         raise ModelError(f"{name}: takes {config['input_size'][0]} channels; photos have 3")
     crop = image_size or int(config["input_size"][-1])
+    named: Interpolation = config["interpolation"]
     resize = Resize(
         shorter_side=math.floor(crop / config["crop_pct"]),
         crop=crop,
-        interpolation=_FILTERS.get(config["interpolation"], "bicubic"),
+        interpolation=named if named in get_args(Interpolation) else "bicubic",
     )
     reset_classifier: Any = network.reset_classifier  # timm's convention, which torch does not type
     reset_classifier(0)

@@ -2,7 +2,8 @@
 
 Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2. The
 targets are smoothed as in Platt 1999, section 2.2, so that a few photos that are all
-right do not lead to certainty.
+right do not sharpen the rest to certainty. A temperature that makes the log loss of these
+photos worse is not taken: with 10 photos a class, smoothing alone would double it on test.
 """
 
 from __future__ import annotations

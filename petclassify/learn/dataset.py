@@ -19,11 +19,11 @@ from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ImageError
 from petclassify.images.digests import digest_files
 from petclassify.images.index import SPLITS, Index, Split
-from petclassify.learn.splits import assign_folds
+from petclassify.learn.splits import carve
 
 log = logging.getLogger(__name__)
 
-CARVED_SHARE = 5  # one part in five
+CARVED_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Dataset:
     Attributes:
         root: the data set's folder.
         class_names: in the order of the labels.
-        flat: whether the splits were made here.
+        given_splits: those that the folders make; only "train" of a flat folder.
+        flat: whether the folder held classes directly, so that test is carved too.
         members: every readable photo, in the index's order.
         unreadable: the photos left out, and why.
         total: photos found, readable or not.
@@ -52,6 +53,7 @@ class Dataset:
 
     root: Path
     class_names: tuple[str, ...]
+    given_splits: tuple[Split, ...]
     flat: bool
     members: tuple[Member, ...]
     unreadable: tuple[ImageError, ...]
@@ -108,11 +110,10 @@ class Dataset:
 
 
 def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
-    """Digest, split and check an index.
+    """Digest the photos of an index.
 
     Raises:
-        DataError: too few photos, too many unreadable ones, or, with `strict`, a photo in
-            two splits.
+        DataError: too many of them cannot be read.
 
     """
     if index.ignored:
@@ -130,16 +131,27 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
     dataset = Dataset(
         index.root,
         index.class_names,
+        tuple(index.splits),
         index.flat,
         tuple(members),
         tuple(unreadable),
         total=len(given),
     )
     require_usable(dataset, config.max_bad)
-    _require_photos(dataset, 3 if index.flat else 2)
-    if index.flat:
+    return dataset
+
+
+def split_dataset(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """Carve what splits are missing from train, once it is known which photos can be read.
+
+    Raises:
+        DataError: too few photos, or, with `strict`, a photo in two splits.
+
+    """
+    _require_photos(dataset, 3 if dataset.flat else 2)
+    if dataset.flat:
         dataset = _carved(dataset, "test", config.seed)
-    if "val" not in index.splits:
+    if "val" not in dataset.given_splits:
         dataset = _carved(dataset, "val", config.seed)
     _look_at_copies(dataset, strict=config.strict)
     return dataset
@@ -158,7 +170,7 @@ def require_usable(dataset: Dataset, max_bad: float) -> None:
             f"{dataset.root}: {len(bad)} of {dataset.total} photos cannot be read, more than "
             f"{max_bad:.3g} of them; the first: {bad[0]}. Repair or remove them, or raise --max-bad"
         )
-    for split in {member.split for member in dataset.members}:
+    for split in dataset.given_splits:
         present = {member.label for member in dataset.of(split)}
         for label, name in enumerate(dataset.class_names):
             if label not in present:
@@ -183,8 +195,8 @@ def _require_photos(dataset: Dataset, least: int) -> None:
 def _carved(dataset: Dataset, into: Split, seed: int) -> Dataset:
     """Move a fifth of train, stratified, copies together, into another split."""
     train = dataset.of("train")
-    folds = assign_folds([m.label for m in train], [m.digest for m in train], CARVED_SHARE, seed)
-    moved = {member.path for member, fold in zip(train, folds, strict=True) if fold == 0}
+    chosen = carve([m.label for m in train], [m.digest for m in train], CARVED_SHARE, seed)
+    moved = {member.path for member, is_chosen in zip(train, chosen, strict=True) if is_chosen}
     members = tuple(replace(m, split=into) if m.path in moved else m for m in dataset.members)
     return replace(dataset, members=members)
 

@@ -31,7 +31,7 @@ Features = NDArray[np.float32]
 Run = Callable[[Pixels], Features]
 
 MIN_COSINE = 0.99
-_RACE_PHOTOS = 8
+RACE_PHOTOS = 8
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,23 @@ class Engine:
     images_per_second: float
 
 
-def fastest_engine(backbone: Backbone, pixels: Pixels, only: str | None = None) -> Engine:
+def fastest_engine(backbone: Backbone, pixels: Pixels, prefer: str | None = None) -> Engine:
     """Time every engine on real photos and take the fastest whose features are right.
 
     Args:
         backbone: the network.
         pixels: (N, height, width, 3), the photos to race on; the first 8 are used.
-        only: the name of an engine chosen before, which is then taken unraced if it is here.
+        prefer: the name of an engine chosen before, which is taken unraced if it is here.
 
     Raises:
         PetclassifyError: no engine gives the features of torch in fp32, which is a bug.
 
     """
     builders = _builders(backbone)
-    if only in builders:
-        log.info("engine: %s, which made the features in the cache", only)
-        return Engine(only, builders[only](), images_per_second=float("nan"))
-    pixels = pixels[:_RACE_PHOTOS]
+    if prefer in builders:
+        log.info("engine: %s, which made the features in the cache", prefer)
+        return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
+    pixels = pixels[:RACE_PHOTOS]
     expected = _torch_run(backbone, autocast=False)(pixels)
     best: Engine | None = None
     for name, build in builders.items():

@@ -122,8 +122,8 @@ def check_parity(model: TrainedModel, content: bytes, pixels: NDArray[np.uint8])
 
 def _spread(photos: Sequence[Path]) -> list[Path]:
     """Put PARITY_PHOTOS photos from all over the sequence, and so of all classes, first."""
-    step = max(1, len(photos) // PARITY_PHOTOS)
-    return [*photos[::step], *(photo for place, photo in enumerate(photos) if place % step)]
+    first = np.linspace(0, len(photos) - 1, min(PARITY_PHOTOS, len(photos))).astype(int)
+    return [photos[i] for i in first] + [photos[i] for i in np.setdiff1d(range(len(photos)), first)]
 
 
 def _read_for_parity(photos: Sequence[Path], resize: Resize) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from petclassify.learn.weights import digest_weights
 log = logging.getLogger(__name__)
 
 # Raise it when the same photo would give other pixels or features than before.
-FORMAT = 1
+FORMAT = 2
 _WAIT_S = 60.0
 
 Features = NDArray[np.float32]
@@ -42,14 +42,24 @@ def cache_folder(chosen: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The features of one backbone: for each photo one row per view, the photo itself first."""
+    """The features of one backbone: for each photo one row per view, the photo itself first.
+
+    Attributes:
+        path: the database.
+        num_features: of the backbone.
+        engine: whose features are read and written. Those of two engines never mix.
+
+    """
 
     path: Path
     num_features: int
+    engine: str = ""
 
     @classmethod
     def open(cls, folder: Path, backbone: Backbone) -> FeatureCache:
         """Open, or start, the cache of this backbone with these weights and this window.
+
+        Its engine is the one that filled it last, none in a new cache.
 
         Raises:
             EnvironmentFault: the folder cannot be written.
@@ -73,28 +83,22 @@ class FeatureCache:
             ) from error
         cache = cls(path, backbone.num_features)
         cache._prepare(described)
-        return cache
-
-    def engine(self) -> str | None:
-        """The name of the engine that made these features, None in a new cache."""
-        with self._connected() as connection:
+        with cache._connected() as connection:
             row = connection.execute("SELECT value FROM about WHERE name = 'engine'").fetchone()
-        return None if row is None else str(row[0])
+        return replace(cache, engine="" if row is None else str(row[0]))
 
-    def keep_engine(self, name: str) -> None:
-        """Remember the engine. Features of another engine are dropped: they never mix."""
+    def with_engine(self, name: str) -> FeatureCache:
+        """The same cache for the features of this engine, which later runs will prefer."""
         with self._connected() as connection, connection:
-            row = connection.execute("SELECT value FROM about WHERE name = 'engine'").fetchone()
-            if row is not None and row[0] != name:
-                connection.execute("DELETE FROM features")
             connection.execute("INSERT OR REPLACE INTO about VALUES ('engine', ?)", (name,))
+        return replace(self, engine=name)
 
     def known(self, digests: Iterable[str], views: int) -> set[str]:
         """Those of the photos, named by their digests, of which as many views are here."""
         with self._connected() as connection:
             rows = connection.execute(
-                "SELECT digest FROM features WHERE length(vectors) >= ?",
-                (views * self._bytes_per_view,),
+                "SELECT digest FROM features WHERE engine = ? AND length(vectors) >= ?",
+                (self.engine, views * self._bytes_per_view),
             )
             here = {row[0] for row in rows}
         return here.intersection(digests)
@@ -102,11 +106,11 @@ class FeatureCache:
     def put(self, digests: Sequence[str], features: Features) -> None:
         """Keep a batch, (N, views, num_features), all of it or nothing."""
         rows = [
-            (digest, np.ascontiguousarray(row, dtype="<f4").tobytes())
+            (self.engine, digest, np.ascontiguousarray(row, dtype="<f4").tobytes())
             for digest, row in zip(digests, features, strict=True)
         ]
         with self._connected() as connection, connection:
-            connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
 
     def get(self, digests: Sequence[str], views: int) -> Features:
         """Read features in the given order, (N, views, num_features).
@@ -119,7 +123,8 @@ class FeatureCache:
         with self._connected() as connection:
             for place, digest in enumerate(digests):
                 row = connection.execute(
-                    "SELECT vectors FROM features WHERE digest = ?", (digest,)
+                    "SELECT vectors FROM features WHERE engine = ? AND digest = ?",
+                    (self.engine, digest),
                 ).fetchone()
                 if row is None or len(row[0]) < views * self._bytes_per_view:
                     raise KeyError(digest)
@@ -132,28 +137,31 @@ class FeatureCache:
         return 4 * self.num_features
 
     def _prepare(self, described: str) -> None:
+        """Make the tables. What is no database, or a damaged one, is started anew."""
         try:
-            self._create_tables(described)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
+            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as connection:
+                sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.OperationalError:
+            sound = True  # not to be opened at all: the next lines say why
+        except sqlite3.DatabaseError:
+            sound = False
+        if not sound:
             log.warning("%s: damaged feature cache, started anew", self.path)
             self.path.unlink(missing_ok=True)
-            self._create_tables(described)
-
-    def _create_tables(self, described: str) -> None:
         with self._connected() as connection, connection:
             connection.execute("CREATE TABLE IF NOT EXISTS about (name PRIMARY KEY, value)")
-            connection.execute("CREATE TABLE IF NOT EXISTS features (digest PRIMARY KEY, vectors)")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS features "
+                "(engine, digest, vectors, PRIMARY KEY (engine, digest))"
+            )
             connection.execute("INSERT OR REPLACE INTO about VALUES ('key', ?)", (described,))
-            connection.execute("SELECT count(*) FROM features").fetchone()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as connection:
                 yield connection
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise EnvironmentFault(
                 f"{self.path}: the feature cache cannot be used ({error}). Free some space, or "
                 "choose another folder with --cache DIR"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petclassify.config import Resize
-from petclassify.errors import ImageError
+from petclassify.errors import ImageError, ImageFault
 from petclassify.images.cores import usable_cores
+from petclassify.images.digests import digest_file
 from petclassify.images.photo import read_pixels
 from petclassify.learn.backbones import Backbone
-from petclassify.learn.engines import Engine, fastest_engine
+from petclassify.learn.engines import RACE_PHOTOS, Engine, fastest_engine
 from petclassify.learn.feature_cache import FeatureCache
 from petclassify.learn.progress import track
 
@@ -32,13 +33,19 @@ BATCH_SIZE = 32
 _BATCHES_AHEAD = 4
 
 Pixels = NDArray[np.uint8]
+# Where each photo lies, by the digest of its content; 1 for the photo alone, 2 for its mirror
+# image too.
+Request = tuple[Mapping[str, Path], int]
 
 
 class FrozenPass:
     """A frozen backbone with its cache, and the engine that runs it here.
 
-    The engine is chosen on the first photos that are computed, unless the cache remembers
-    which one made its features.
+    Attributes:
+        backbone: the network.
+        cache: of the engine that runs it. A cache that is filled already prefers the engine
+            that filled it; where that is not installed, a race on the first photos decides.
+
     """
 
     def __init__(self, backbone: Backbone, cache: FeatureCache) -> None:
@@ -46,40 +53,55 @@ class FrozenPass:
         self.cache = cache
         self._engine: Engine | None = None
 
-    def run(
-        self, photos: Mapping[str, Path], views: int, max_unreadable: int
-    ) -> dict[str, ImageError]:
+    def run(self, requests: Sequence[Request], max_unreadable: int) -> dict[str, ImageError]:
         """Bring the features of every photo into the cache.
 
         Args:
-            photos: where each photo lies, by the digest of its content.
-            views: 1 for the photo alone, 2 for its mirror image too.
+            requests: photos with the number of views that they need. All of them are served
+                by one engine.
             max_unreadable: the pass stops early once more photos than this cannot be read.
 
         Returns:
             The photos that could not be read, by digest.
 
         """
+        if any(len(self.cache.known(photos, views)) < len(photos) for photos, views in requests):
+            self._choose_engine([pair for photos, _ in requests for pair in photos.items()])
+        unreadable: dict[str, ImageError] = {}
+        for photos, views in requests:
+            self._fill(photos, views, unreadable, max_unreadable)
+        return unreadable
+
+    def _fill(
+        self,
+        photos: Mapping[str, Path],
+        views: int,
+        unreadable: dict[str, ImageError],
+        max_unreadable: int,
+    ) -> None:
         known = self.cache.known(photos, views)
         missing = [(digest, path) for digest, path in photos.items() if digest not in known]
         log.info("features: %d photos from the cache, %d to compute", len(known), len(missing))
-        unreadable: dict[str, ImageError] = {}
         decoded = _decoded_ahead(missing, self.backbone.resize)
-        computed = 0
+        computed, unreadable_before = 0, len(unreadable)
         with track(len(missing), "features", "photos") as advance:
             for digests, pixels in _batched(_without_unreadable(decoded, unreadable)):
                 self.cache.put(digests, self._features(pixels, views))
                 computed += len(digests)
-                advance(computed + len(unreadable))
+                advance(computed + len(unreadable) - unreadable_before)
                 if len(unreadable) > max_unreadable:
                     break
-        return unreadable
+
+    def _choose_engine(self, photos: Iterable[tuple[str, Path]]) -> None:
+        decoded = _decoded_ahead(photos, self.backbone.resize)
+        first = next(_batched(_without_unreadable(decoded, {}), RACE_PHOTOS), None)
+        if first is not None:
+            self._engine = fastest_engine(self.backbone, first[1], prefer=self.cache.engine)
+            self.cache = self.cache.with_engine(self._engine.name)
 
     def _features(self, pixels: Pixels, views: int) -> NDArray[np.float32]:
         """(N, height, width, 3) -> (N, views, num_features)."""
-        if self._engine is None:
-            self._engine = fastest_engine(self.backbone, pixels, only=self.cache.engine())
-            self.cache.keep_engine(self._engine.name)
+        assert self._engine is not None
         flipped = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])][:views]
         return np.stack([self._engine.run(view) for view in flipped], axis=1)
 
@@ -89,17 +111,20 @@ def _decoded_ahead(
 ) -> Iterator[tuple[str, Pixels | ImageError]]:
     """Decode on threads, in order, never more than a few batches ahead of the consumer."""
 
-    def decode(path: Path) -> Pixels | ImageError:
+    def decode(digest: str, path: Path) -> Pixels | ImageError:
         try:
-            return read_pixels(path, resize)
+            pixels = read_pixels(path, resize)
         except ImageError as error:
             return error
+        if digest_file(path) != digest:  # else the cache would be wrong for good
+            return ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
+        return pixels
 
     pending: deque[tuple[str, Future[Pixels | ImageError]]] = deque()
     pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
     try:
         for digest, path in photos:
-            pending.append((digest, pool.submit(decode, path)))
+            pending.append((digest, pool.submit(decode, digest, path)))
             if len(pending) >= BATCH_SIZE * _BATCHES_AHEAD:
                 oldest, future = pending.popleft()
                 yield oldest, future.result()
@@ -120,6 +145,8 @@ def _without_unreadable(
             yield digest, outcome
 
 
-def _batched(decoded: Iterator[tuple[str, Pixels]]) -> Iterator[tuple[list[str], Pixels]]:
-    while batch := list(itertools.islice(decoded, BATCH_SIZE)):
+def _batched(
+    decoded: Iterator[tuple[str, Pixels]], size: int = BATCH_SIZE
+) -> Iterator[tuple[list[str], Pixels]]:
+    while batch := list(itertools.islice(decoded, size)):
         yield [digest for digest, _ in batch], np.stack([pixels for _, pixels in batch])

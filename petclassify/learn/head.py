@@ -31,7 +31,7 @@ from petclassify.report.history import StrengthTried
 log = logging.getLogger(__name__)
 
 # L2 penalty per photo on standardised features, from strong to weak.
-STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003)
+STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 SHRINKAGE_PHOTOS = 50
 _TOLERANCE = 3e-4
 _MAX_ITERATIONS = 300
@@ -56,7 +56,7 @@ class Head:
 
     def logits(self, features: Features) -> Logits:
         """(N, num_features) -> (N, classes)."""
-        scores: Logits = features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        scores: Logits = (features @ self.weight.T + self.bias).astype(np.float64)
         return scores
 
 
@@ -69,6 +69,7 @@ class HeadSearch:
         strength: the chosen L2 penalty per photo.
         tried: every strength, in the order tried.
         out_of_fold: (N, classes) logits of each photo by a head that did not see it.
+        num_folds: of the cross-validation.
 
     """
 
@@ -76,6 +77,7 @@ class HeadSearch:
     strength: float
     tried: tuple[StrengthTried, ...]
     out_of_fold: Logits
+    num_folds: int
 
 
 def search_head(features: Features, labels: Labels, folds: Folds) -> HeadSearch:
@@ -110,8 +112,9 @@ def search_head(features: Features, labels: Labels, folds: Folds) -> HeadSearch:
         tried[best].val_loss,
         100 * tried[best].val_accuracy,
     )
-    (head,) = fit_heads(features, labels, (tried[best].strength,))
-    return HeadSearch(head, tried[best].strength, tried, out_of_fold[best])
+    with threadpool_limits(1):
+        (head,) = fit_heads(features, labels, (tried[best].strength,))
+    return HeadSearch(head, tried[best].strength, tried, out_of_fold[best], len(np.unique(folds)))
 
 
 def fit_heads(features: Features, labels: Labels, strengths: Sequence[float]) -> list[Head]:

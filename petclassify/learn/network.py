@@ -7,7 +7,7 @@ JSON that says how to build the network that they fill. Nothing in it can run.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from petclassify.errors import ModelError
-from petclassify.files import written_whole
+from petclassify.config import Resize
+from petclassify.errors import ModelError, UsageError
+from petclassify.files import write_whole
 from petclassify.learn.backbones import Backbone, FeatureExtractor, empty_backbone
 from petclassify.learn.head import Head
 
@@ -93,14 +94,13 @@ def save_checkpoint(model: TrainedModel, path: Path) -> None:
     about = {
         "format_version": FORMAT_VERSION,
         "backbone": model.backbone.name,
-        "image_size": model.backbone.resize.crop,
+        "resize": asdict(model.backbone.resize),
         "class_names": model.class_names,
         "training": model.training,
     }
     tensors = {name: value.contiguous() for name, value in model.network.state_dict().items()}
     content = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(about)})
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
+    write_whole(path, content)
 
 
 def load_checkpoint(path: Path) -> TrainedModel:
@@ -123,15 +123,15 @@ def load_checkpoint(path: Path) -> TrainedModel:
                 f"{path}: its format version is {about['format_version']}, "
                 f"this petclassify reads {FORMAT_VERSION}"
             )
-        name, image_size = str(about["backbone"]), int(about["image_size"])
+        name, resize = str(about["backbone"]), Resize(**about["resize"])
         class_names = tuple(str(class_name) for class_name in about["class_names"])
         training = dict(about["training"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
-    backbone = empty_backbone(name, image_size)
-    network = Network(backbone.extractor, backbone.num_features, len(class_names))
     try:
+        backbone = replace(empty_backbone(name, resize.crop), resize=resize)
+        network = Network(backbone.extractor, backbone.num_features, len(class_names))
         network.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, UsageError) as error:
         raise ModelError(f"{path}: its tensors do not fit {name}: {error}") from error
     return TrainedModel(backbone, network.eval(), class_names, training)

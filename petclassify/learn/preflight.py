@@ -113,11 +113,7 @@ def _may_be_cached(backbone: str) -> bool:
     A yes is only a maybe: timm, once loaded, looks for the very file.
     """
     architecture = backbone.split(".", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1]
-    repositories = Path(constants.HF_HUB_CACHE).glob("models--*")
-    if any(
-        architecture in path.name or not path.name.startswith("models--timm--")
-        for path in repositories
-    ):
+    if any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture}*")):
         return True
     torch_home = os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch"
     return any(Path(torch_home).glob(f"hub/checkpoints/{architecture}*"))

@@ -57,11 +57,6 @@ class RunFolder:
         """The picture of the history."""
         return self.path / "curves.png"
 
-    @property
-    def metrics(self) -> Path:
-        """The figures."""
-        return self.path / "metrics.json"
-
     @classmethod
     def create(cls, out: Path | None, default_name: str) -> RunFolder:
         """Make a new run folder.

@@ -1,6 +1,6 @@
 """Splits and folds, stratified by class, with copies of one photo always on one side.
 
-scikit-learn makes them. Copies are told by content, so folds are drawn over distinct
+scikit-learn makes the folds. Copies are told by content, so folds are drawn over distinct
 photos and then handed to all copies. A photo that lies in two classes counts for the
 first of them here.
 """
@@ -16,10 +16,26 @@ from sklearn.model_selection import StratifiedKFold
 from petclassify.errors import DataError
 
 Folds = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def carve(labels: Sequence[int], digests: Sequence[str], share: float, seed: int) -> Mask:
+    """Choose a share of each class, at least one photo of it, (N,) bool.
+
+    scikit-learn's stratified split may leave a rare class out; this one may not.
+    """
+    distinct_labels, copies = _distinct(labels, digests)
+    generator = np.random.default_rng(seed)
+    carved = np.zeros(len(distinct_labels), dtype=np.bool_)
+    for label in np.unique(distinct_labels):
+        members = generator.permutation(np.flatnonzero(distinct_labels == label))
+        carved[members[: max(1, round(share * len(members)))]] = True
+    mask: Mask = carved[copies]
+    return mask
 
 
 def assign_folds(labels: Sequence[int], digests: Sequence[str], n_folds: int, seed: int) -> Folds:
-    """Give each photo the number of its fold, (N,), 0 to n_folds - 1.
+    """Give each photo the number of the fold that holds it out, (N,), 0 to n_folds - 1.
 
     The number of folds falls to the size of the smallest class, counted in distinct photos.
 
@@ -27,17 +43,28 @@ def assign_folds(labels: Sequence[int], digests: Sequence[str], n_folds: int, se
         DataError: a class has fewer than two distinct photos.
 
     """
-    _, first, copies = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
-    # In the order in which photos came, so that names of files, not hashes, decide nothing.
-    order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    distinct_labels = np.asarray(labels)[first[order]]
-    n_folds = min(n_folds, int(np.bincount(distinct_labels).min()))
+    distinct_labels, copies = _distinct(labels, digests)
+    n_folds = min(n_folds, *np.unique(distinct_labels, return_counts=True)[1].tolist())
     if n_folds < 2:
         raise DataError("a class has fewer than two distinct photos, too few to split")
-    folds = np.empty(len(order), dtype=np.int64)
+    folds = np.empty(len(distinct_labels), dtype=np.int64)
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     for fold, (_, members) in enumerate(splitter.split(distinct_labels, distinct_labels)):
         folds[members] = fold
-    return folds[place[copies]]
+    return folds[copies]
+
+
+def _distinct(
+    labels: Sequence[int], digests: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The label of each distinct photo, and for each photo the place of its content there.
+
+    Distinct photos stand in the order in which they came, not in that of their digests.
+    """
+    places: dict[str, int] = {}
+    distinct_labels: list[int] = []
+    for label, digest in zip(labels, digests, strict=True):
+        if digest not in places:
+            places[digest] = len(distinct_labels)
+            distinct_labels.append(label)
+    return np.array(distinct_labels), np.array([places[digest] for digest in digests])

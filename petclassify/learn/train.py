@@ -1,6 +1,6 @@
 """`petclassify train`: from class folders to a run folder with a model file in it.
 
-    split -> frozen pass -> head -> calibrate -> judge on test -> export through the gate
+    frozen pass -> split -> head -> calibrate -> judge on test -> export through the gate
 
 The head's strength and the temperature come from out-of-fold predictions over train and
 val together; what ships is then fitted on all of them. Test photos pass through the
@@ -28,9 +28,15 @@ import petclassify
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
-from petclassify.learn.backbones import Backbone, load_backbone
+from petclassify.learn.backbones import load_backbone
 from petclassify.learn.calibration import fit_temperature
-from petclassify.learn.dataset import Dataset, Member, prepare_dataset, require_usable
+from petclassify.learn.dataset import (
+    Dataset,
+    Member,
+    prepare_dataset,
+    require_usable,
+    split_dataset,
+)
 from petclassify.learn.export import export_model
 from petclassify.learn.feature_cache import FeatureCache, cache_folder
 from petclassify.learn.frozen import FrozenPass
@@ -117,23 +123,26 @@ def train(config: TrainConfig, index: Index) -> TrainResult:
     folder = RunFolder.create(config.out, f"{index.root.resolve().name}-{config.backbone}")
     log.info("run: %s", folder.path)
     with watch.stage("features"):
-        dataset = _computed(dataset, config, FrozenPass(backbone, cache))
+        frozen = FrozenPass(backbone, cache)
+        dataset = _computed(dataset, config, frozen)
         folder.write_json("data.json", dataset.to_dict())
         require_usable(dataset, config.max_bad)
+        dataset = split_dataset(dataset, config)
+        folder.write_json("data.json", dataset.to_dict())
     with watch.stage("head"):
-        search, temperature, judged = _fit(dataset, cache, config.seed)
+        search, temperature, judged = _fit(dataset, frozen.cache, config.seed)
     metrics = judged.metrics(index.class_names)
-    with watch.stage("export"):
-        training = _training_facts(config, dataset, metrics)
-        model = assemble(backbone, search.head, temperature, index.class_names, training)
+    training = _training_facts(config, dataset, metrics)
+    model = assemble(backbone, search.head, temperature, index.class_names, training)
+    with watch.stage("report"):
+        folder.write_json("config.json", _resolved(config, folder, frozen, search))
+        folder.write_history(search)
+        folder.write_predictions(dataset, judged.members, judged.probabilities)
         save_checkpoint(model, folder.checkpoint)
+    with watch.stage("export"):
         val = [member.path for member in dataset.of("val")]
         fitted = [member.path for member in dataset.of("train")]
         write_whole(folder.model, export_model(model, val, fitted))
-    with watch.stage("report"):
-        folder.write_json("config.json", _resolved(config, backbone, cache.engine(), search))
-        folder.write_history(search)
-        folder.write_predictions(dataset, judged.members, judged.probabilities)
     figures = {split: metrics[split].to_dict() for split in metrics}
     folder.write_json("metrics.json", figures | {"seconds": watch.seconds()})
     folder.mark_latest()
@@ -142,11 +151,9 @@ def train(config: TrainConfig, index: Index) -> TrainResult:
 
 def _computed(dataset: Dataset, config: TrainConfig, frozen: FrozenPass) -> Dataset:
     """Bring all features into the cache; return the data set of the photos that can be read."""
-    # What this seed holds out of a flat folder, another seed will fit: both views serve then.
-    test_views = FITTED_VIEWS if dataset.flat else 1
-    for splits, views in (FITTED_SPLITS, FITTED_VIEWS), (("test",), test_views):
-        left = int(config.max_bad * dataset.total) - len(dataset.unreadable)
-        dataset = dataset.without(frozen.run(dataset.photos(*splits), views, max_unreadable=left))
+    requests = [(dataset.photos(*FITTED_SPLITS), FITTED_VIEWS), (dataset.photos("test"), 1)]
+    left = int(config.max_bad * dataset.total) - len(dataset.unreadable)
+    dataset = dataset.without(frozen.run(requests, max_unreadable=left))
     if dataset.unreadable:
         log.warning(
             "%d of %d photos cannot be read; data.json lists them",
@@ -189,20 +196,21 @@ def _training_facts(
 
 
 def _resolved(
-    config: TrainConfig, backbone: Backbone, engine: str | None, search: HeadSearch
+    config: TrainConfig, folder: RunFolder, frozen: FrozenPass, search: HeadSearch
 ) -> dict[str, Any]:
     """Every option as it came out, for config.json."""
-    options = {
-        name: str(value.resolve()) if isinstance(value, Path) else value
-        for name, value in asdict(config).items()
-    }
-    return options | {
-        "image_size": backbone.resize.crop,
-        "resize": asdict(backbone.resize),
-        "engine": engine,
+    from_file = config.weights != "pretrained"
+    return asdict(config) | {
+        "data": str(config.data.resolve()),
+        "weights": str(Path(config.weights).resolve()) if from_file else config.weights,
+        "image_size": frozen.backbone.resize.crop,
+        "out": str(folder.path.resolve()),
+        "cache": str(frozen.cache.path.resolve()),
+        "resize": asdict(frozen.backbone.resize),
+        "engine": frozen.cache.engine,
         "head": {
             "l2": search.strength,
-            "chosen_by": f"{N_FOLDS}-fold cross-validation over train and val",
+            "chosen_by": f"{search.num_folds}-fold cross-validation over train and val",
             "fitted_on": "train and val",
         },
         "versions": _versions(),

@@ -14,13 +14,13 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import timm
 import torch
 from huggingface_hub import constants
-from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor, nn
 
 from petclassify.errors import EnvironmentFault, ModelError
@@ -119,6 +119,8 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
         raise ModelError(
             f"{source}: these weights are not those of {name}: {_first_line(error)}"
         ) from error
+    kept: Any = network.pretrained_cfg
+    kept.pop("state_dict", None)  # else timm keeps a second copy of all weights
     return network
 
 
@@ -146,7 +148,7 @@ def _from_hub(name: str, **build: object) -> nn.Module:
     try:
         with _hub_cache_only():
             network = timm.create_model(name, pretrained=True, **build)
-    except LocalEntryNotFoundError:
+    except OSError:  # what is not in the cache is an OSError for the hub's client too
         require_hub(name)
     except RuntimeError as error:
         raise ModelError(f"{name}: {_first_line(error)}") from error

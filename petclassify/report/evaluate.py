@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from petclassify.errors import DataError, ImageError
 from petclassify.images.index import Index, Sample, read_index
@@ -18,19 +17,9 @@ from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures, the photos they rest on, and the photos that could not be read.
-
-    Attributes:
-        metrics: over the readable photos.
-        samples: the readable photos, labelled by the model's classes.
-        probabilities: (N, classes), a row for each of `samples`.
-        unreadable: why each of the others was left out.
-
-    """
+    """The figures over the photos that can be read, and why each of the others cannot."""
 
     metrics: Metrics
-    samples: tuple[Sample, ...]
-    probabilities: NDArray[np.float64]
     unreadable: tuple[ImageError, ...]
 
 
@@ -61,21 +50,20 @@ def evaluate_samples(classifier: Classifier, samples: Sequence[Sample]) -> Evalu
         DataError: none of them can be read.
 
     """
-    readable, probabilities, unreadable = [], [], []
+    labels, probabilities, unreadable = [], [], []
     scored = score_photos(classifier, ((str(s.path), s.path) for s in samples))
     for sample, outcome in zip(samples, (one.outcome for one in scored), strict=True):
         if isinstance(outcome, ImageError):
             unreadable.append(outcome)
         else:
-            readable.append(sample)
+            labels.append(sample.label)
             probabilities.append(list(outcome.probabilities.values()))
-    if not readable:
+    if not labels:
         raise DataError(
             f"none of the {len(samples)} photos can be read; the first: {unreadable[0]}"
         )
-    scores = np.array(probabilities)
-    metrics = measure(scores, np.array([s.label for s in readable]), classifier.class_names)
-    return Evaluation(metrics, tuple(readable), scores, tuple(unreadable))
+    metrics = measure(np.array(probabilities), np.array(labels), classifier.class_names)
+    return Evaluation(metrics, tuple(unreadable))
 
 
 def _judged_split(index: Index) -> tuple[Sample, ...]:

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from petclassify.images.photo import read_pixels, to_pixels, to_upright_rgb
+from petclassify.images.photo import pixels_of, read_pixels
 from petclassify.runtime.model_file import INPUT, PROBABILITIES, ModelInfo, load_model
 
 Photo = str | Path | bytes | Image.Image
@@ -85,7 +85,7 @@ class Classifier:
         """
         resize = self.info.preprocessing
         if isinstance(photo, Image.Image):
-            return to_pixels(to_upright_rgb(photo), resize)
+            return pixels_of(photo, resize)
         return read_pixels(Path(photo) if isinstance(photo, str) else photo, resize)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

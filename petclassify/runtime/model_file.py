@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import onnxruntime
 
-from petclassify.config import Resize
+from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError
 from petclassify.runtime.onnx_wire import read_metadata
 
@@ -85,7 +85,7 @@ class ModelInfo:
                 network=str(read["network"]),
                 training=dict(read["training"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"its metadata cannot be read ({error!r})") from error
         info._check()
         return info
@@ -96,7 +96,7 @@ class ModelInfo:
             raise ModelError("its metadata names fewer than two distinct classes")
         if not 1 <= resize.crop <= 4096 or not 1 <= resize.shorter_side <= 8192:
             raise ModelError(f"its metadata asks for an impossible window: {resize}")
-        if resize.interpolation not in ("nearest", "bilinear", "bicubic", "lanczos"):
+        if resize.interpolation not in get_args(Interpolation):
             raise ModelError(f"its metadata asks for the filter {resize.interpolation!r}")
 
 

@@ -45,8 +45,8 @@ def test_a_fast_but_wrong_engine_loses(
 
 
 def test_the_engine_chosen_before_is_taken_unraced(backbone: Backbone, pixels: np.ndarray) -> None:
-    assert engines.fastest_engine(backbone, pixels, only="torch-fp32").name == "torch-fp32"
-    assert engines.fastest_engine(backbone, pixels, only="gone").name != "gone"
+    assert engines.fastest_engine(backbone, pixels, prefer="torch-fp32").name == "torch-fp32"
+    assert engines.fastest_engine(backbone, pixels, prefer="gone").name != "gone"
 
 
 def test_same_padding_is_static_in_the_graph_and_costs_nothing(

@@ -62,20 +62,22 @@ def test_one_changed_photo_computes_one_photo(
     tmp_path: Path, backbone: Backbone, drawn_pets: Path, copied: Callable[[Path], Path]
 ) -> None:
     folder = copied(drawn_pets)
-    frozen_pass = frozen.FrozenPass(backbone, FeatureCache.open(tmp_path / "cache", backbone))
     computed: list[int] = []
-    run = frozen_pass._features
-    frozen_pass._features = lambda pixels, views: (  # type: ignore[method-assign]
-        computed.append(len(pixels)) or run(pixels, views)
-    )
-    frozen_pass.run(digests(folder), views=2, max_unreadable=0)
+
+    class Counted(FeatureCache):
+        def put(self, digests, features) -> None:
+            computed.append(len(digests))
+            super().put(digests, features)
+
+    frozen_pass = frozen.FrozenPass(backbone, Counted.open(tmp_path / "cache", backbone))
+    frozen_pass.run([(digests(folder), 2)], max_unreadable=0)
     assert sum(computed) == 60
     computed.clear()
-    frozen_pass.run(digests(folder), views=2, max_unreadable=0)
+    frozen_pass.run([(digests(folder), 2)], max_unreadable=0)
     assert sum(computed) == 0
     changed = next(folder.rglob("*.jpg"))
     Image.open(changed).transpose(Image.Transpose.ROTATE_180).save(changed)
-    frozen_pass.run(digests(folder), views=2, max_unreadable=0)
+    frozen_pass.run([(digests(folder), 2)], max_unreadable=0)
     assert sum(computed) == 1
 
 
@@ -86,8 +88,9 @@ def test_the_mirror_image_is_the_second_view(
     mirrored = tmp_path / "mirrored.png"
     Image.open(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
     frozen_pass = frozen.FrozenPass(backbone, FeatureCache.open(tmp_path / "cache", backbone))
-    frozen_pass.run({"photo": photo, "mirrored": mirrored}, views=2, max_unreadable=0)
-    features = frozen_pass.cache.get(["photo", "mirrored"], views=2)
+    names = [str(digest_file(photo)), str(digest_file(mirrored))]
+    frozen_pass.run([(dict(zip(names, [photo, mirrored], strict=True)), 2)], max_unreadable=0)
+    features = frozen_pass.cache.get(names, views=2)
     cosine = np.sum(features[0, 1] * features[1, 0]) / np.prod(
         np.linalg.norm([features[0, 1], features[1, 0]], axis=1)
     )
@@ -111,10 +114,9 @@ class Killed(FeatureCache):
             os.kill(os.getpid(), signal.SIGKILL)
         super().put(digests, features)
 
-frozen.BATCH_SIZE = 16
 backbone = load_backbone("tf_efficientnet_lite0", "pretrained", 64)
 photos = {str(digest_file(p)): p for p in sorted(Path(sys.argv[1]).rglob("*.jpg"))}
-frozen.FrozenPass(backbone, Killed.open(Path(sys.argv[2]), backbone)).run(photos, 2, 0)
+frozen.FrozenPass(backbone, Killed.open(Path(sys.argv[2]), backbone)).run([(photos, 2)], 0)
 """
 
 
@@ -127,9 +129,9 @@ def test_a_killed_pass_keeps_its_whole_batches(
     cache = FeatureCache.open(tmp_path, backbone)
     photos = digests(drawn_pets)
     kept = cache.known(photos, views=2)
-    assert len(kept) == 16
+    assert len(kept) == frozen.BATCH_SIZE
     before = cache.get(sorted(kept), 2)
-    frozen.FrozenPass(backbone, cache).run(photos, views=2, max_unreadable=0)
+    frozen.FrozenPass(backbone, cache).run([(photos, 2)], max_unreadable=0)
     assert len(cache.known(photos, views=2)) == 60
     np.testing.assert_array_equal(cache.get(sorted(kept), 2), before)
 
@@ -140,14 +142,44 @@ def test_a_damaged_cache_is_started_anew(tmp_path: Path, backbone: Backbone) -> 
     assert FeatureCache.open(tmp_path, backbone).known(["a"], 1) == set()
 
 
-def test_another_engine_never_mixes(tmp_path: Path, backbone: Backbone) -> None:
-    cache = FeatureCache.open(tmp_path, backbone)
-    cache.keep_engine("one")
-    cache.put(["a"], np.zeros((1, 1, backbone.num_features), np.float32))
-    cache.keep_engine("one")
-    assert cache.known(["a"], 1) == {"a"}
-    cache.keep_engine("two")
-    assert cache.known(["a"], 1) == set()
+def test_an_engine_that_is_gone_is_replaced_for_all_photos(
+    tmp_path: Path, backbone: Backbone, drawn_pets: Path
+) -> None:
+    photos = digests(drawn_pets)
+    names = sorted(photos)
+    gone = FeatureCache.open(tmp_path, backbone).with_engine("gone")
+    alien = np.full((40, 2, backbone.num_features), 7, np.float32)
+    gone.put(names[:40], alien)
+    frozen_pass = frozen.FrozenPass(backbone, FeatureCache.open(tmp_path, backbone))
+    fitted = {name: photos[name] for name in names[:40]}
+    tested = {name: photos[name] for name in names[40:]}
+    frozen_pass.run([(fitted, 2), (tested, 1)], max_unreadable=0)
+    assert frozen_pass.cache.engine != "gone"
+    assert not np.any(frozen_pass.cache.get(names[:40], 2) == 7)
+    assert FeatureCache.open(tmp_path, backbone).engine == frozen_pass.cache.engine
+    np.testing.assert_array_equal(gone.get(names[:40], 2), alien)
+
+
+def test_a_photo_that_changes_under_the_pass_is_not_cached(
+    tmp_path: Path, backbone: Backbone, drawn_pets: Path
+) -> None:
+    photo = next(drawn_pets.rglob("*.jpg"))
+    frozen_pass = frozen.FrozenPass(backbone, FeatureCache.open(tmp_path, backbone))
+    found = frozen_pass.run([({"digest of what it was": photo}, 2)], max_unreadable=0)
+    assert found["digest of what it was"].reason == "changed while it was read"
+    assert frozen_pass.cache.known(["digest of what it was"], 1) == set()
+
+
+def test_a_database_damaged_in_the_middle_is_started_anew(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    cache = FeatureCache.open(tmp_path, backbone).with_engine("one")
+    names = [str(number) for number in range(200)]
+    cache.put(names, np.zeros((200, 2, backbone.num_features), np.float32))
+    content = bytearray(cache.path.read_bytes())
+    content[4096:-4096] = b"\xff" * (len(content) - 8192)
+    cache.path.write_bytes(content)
+    assert FeatureCache.open(tmp_path, backbone).known(names, 1) == set()
 
 
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, backbone: Backbone) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from petclassify.errors import DataError
-from petclassify.learn.splits import assign_folds
+from petclassify.learn.splits import assign_folds, carve
 
 
 def test_copies_share_a_fold_and_classes_are_even() -> None:
@@ -36,3 +36,16 @@ def test_small_classes_lower_the_number_of_folds() -> None:
 def test_one_distinct_photo_a_class_cannot_be_split() -> None:
     with pytest.raises(DataError, match="fewer than two distinct photos"):
         assign_folds([0, 0, 1, 1], ["a", "a", "b", "c"], 5, seed=0)
+
+
+def test_a_fifth_of_each_class_is_carved_and_never_none_of_it() -> None:
+    labels = [0] * 1000 + [1] * 3
+    mask = carve(labels, [str(number) for number in range(1003)], 0.2, seed=0)
+    assert mask[:1000].sum() == 200
+    assert mask[1000:].sum() == 1
+
+
+def test_carving_keeps_copies_together() -> None:
+    mask = carve([0, 0] * 50, [str(number // 2) for number in range(100)], 0.2, seed=0)
+    assert mask.sum() == 20
+    assert np.all(mask[::2] == mask[1::2])

@@ -79,7 +79,7 @@ def test_the_configuration_says_what_was_done(drawn_run: Path) -> None:
 def test_the_history_has_a_row_for_each_strength(drawn_run: Path) -> None:
     with (drawn_run / "history.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["phase"] for row in rows] == ["head"] * 5
+    assert [row["phase"] for row in rows] == ["head"] * 6
     losses = [float(row["train_loss"]) for row in rows]
     assert losses == sorted(losses, reverse=True)
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from safetensors.torch import save_file
 
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.images.photo import read_pixels
-from petclassify.learn.backbones import load_backbone
+from petclassify.learn.backbones import _as_backbone, load_backbone
 from petclassify.learn.weights import digest_weights, load_pretrained, read_state_dict
 
 # ImageNet-1k: domestic cats and wild relatives, domestic dogs.
@@ -49,6 +51,10 @@ def test_any_timm_name_gives_its_features(name: str, width: int, tmp_path: Path)
     assert backbone.num_features == width
     for key, value in backbone.extractor.network.state_dict().items():
         torch.testing.assert_close(value, network.state_dict()[key], rtol=0, atol=0)
+
+
+def test_the_features_of_vgg_are_those_before_its_classifier() -> None:
+    assert _as_backbone("vgg11", timm.create_model("vgg11"), None).num_features == 4096
 
 
 def test_another_window_reaches_networks_with_positions(tmp_path: Path) -> None:
@@ -120,6 +126,8 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 def test_a_misspelt_backbone_names_its_neighbours() -> None:
     with pytest.raises(UsageError, match=r"did you mean resnet18\b"):
         load_backbone("resnet81", "pretrained")
+    with pytest.raises(UsageError, match=r"did you mean resnet18\.a"):
+        load_backbone("resnet18.a7_in1k", "pretrained")
 
 
 def test_one_changed_weight_is_another_digest() -> None:
@@ -134,7 +142,7 @@ LOADED_FROM_HUB = """
 import sys, torch
 from safetensors.torch import load_file
 from petclassify.images.photo import read_pixels
-from petclassify.learn.backbones import load_backbone
+from petclassify.learn.backbones import _as_backbone, load_backbone
 name, expected = sys.argv[1], load_file(sys.argv[2])
 found = load_backbone(name, "pretrained").extractor.network.state_dict()
 assert len(found) > 10
@@ -170,11 +178,23 @@ def test_the_hubs_cache_is_loaded_number_for_number(tmp_path: Path, name: str) -
     assert done.stdout == "number for number\n", done.stderr
 
 
-def test_a_hub_out_of_reach_ends_soon_and_names_three_ways(tmp_path: Path, catsdogs: Path) -> None:
-    environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+@pytest.fixture
+def silent_hub() -> Iterator[str]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_hub_out_of_reach_ends_soon_and_names_three_ways(
+    tmp_path: Path, drawn_pets: Path, silent_hub: str, refuses: bool
+) -> None:
+    (tmp_path / "hub" / "models--google--bert").mkdir(parents=True)
+    endpoint = "http://127.0.0.1:9" if refuses else silent_hub
+    environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": endpoint}
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "petclassify", "train", str(catsdogs), "--backbone", "resnet18"],
+        [sys.executable, "-m", "petclassify", "train", str(drawn_pets), "--backbone", "resnet18"],
         env=environment,
         cwd=tmp_path,
         capture_output=True,

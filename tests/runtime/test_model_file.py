@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from petclassify import Classifier
 from petclassify.config import Resize
 from petclassify.errors import ModelError
-from petclassify.runtime.model_file import METADATA_KEY, ModelInfo, load_model
+from petclassify.runtime.model_file import METADATA_KEY, ModelInfo, load_model, parse_model
 from petclassify.runtime.onnx_wire import read_metadata
 
 INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, "toy")
@@ -39,6 +42,9 @@ def toy_model(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model.metadata_props.add(key=METADATA_KEY, value=INFO.to_json() if info is None else info)
     return model
+
+
+WHOLE = toy_model().SerializeToString()
 
 
 @pytest.fixture
@@ -73,10 +79,18 @@ def test_damaged_files_are_refused(refused: Callable[[bytes], str], size: int) -
     refused(toy_model().SerializeToString()[:size])
 
 
-def test_random_bytes_are_refused(refused: Callable[[bytes], str]) -> None:
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        refused(generator.bytes(300))
+@given(st.binary(max_size=300) | st.binary(max_size=40).map(lambda b: b"\x3a" + b))
+def test_whatever_bytes_come_only_a_model_error_leaves(content: bytes) -> None:
+    with contextlib.suppress(ModelError):
+        read_metadata(content)
+
+
+@given(st.data())
+def test_a_model_with_one_byte_changed_loads_or_is_refused(data: st.DataObject) -> None:
+    content = bytearray(WHOLE)
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ModelError):
+        parse_model(bytes(content))
 
 
 def test_an_onnx_of_someone_else_is_refused(refused: Callable[[bytes], str]) -> None:
