@@ -34,8 +34,10 @@ def main() -> None:
         code = app(arguments, prog_name="petclassify", standalone_mode=False)
         sys.stdout.flush()
     except Stopped as stopped:
-        code = 128 + stopped.signal_number
         typer.echo("\nstopped", err=True)
+        sys.stdout.flush()
+        # A worker deep in a network would keep an orderly exit waiting.
+        os._exit(128 + stopped.signal_number)
     except Exception as error:
         if debug:
             raise

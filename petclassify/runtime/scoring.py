@@ -58,7 +58,7 @@ def score_photos(
         while pending:
             yield from pending.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _score_batch(classifier: Classifier, batch: list[tuple[str, Path | bytes]]) -> list[Scored]:

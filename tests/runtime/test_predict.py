@@ -188,3 +188,12 @@ def test_predict_never_loads_torch(photo: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_predict_writes_nothing_below_home(photo: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    command = [sys.executable, "-m", "petclassify", "predict", str(photo), "--model", str(SHIPPED)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_"))}
+    subprocess.run(command, env=environment | {"HOME": str(home)}, check=True, capture_output=True)
+    assert list(home.rglob("*")) == []
