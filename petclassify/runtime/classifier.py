@@ -10,8 +10,17 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from petclassify.errors import ModelError
 from petclassify.images.photo import pixels_of, read_pixels
-from petclassify.runtime.model_file import INPUT, PROBABILITIES, ModelInfo, load_model
+from petclassify.runtime.model_file import (
+    INPUT,
+    PROBABILITIES,
+    ModelInfo,
+    first_line,
+    load_model,
+)
+
+_SUM_TOLERANCE = 1e-3
 
 Photo = str | Path | bytes | Image.Image
 
@@ -89,8 +98,21 @@ class Classifier:
         return read_pixels(Path(photo) if isinstance(photo, str) else photo, resize)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the network: (N, height, width, 3) -> (N, classes), each row summing to 1."""
-        (probabilities,) = self._session.run([PROBABILITIES], {INPUT: pixels})
+        """Run the network: (N, height, width, 3) -> (N, classes), each row summing to 1.
+
+        Raises:
+            ModelError: the network fails, or gives anything but probabilities.
+
+        """
+        try:
+            (probabilities,) = self._session.run([PROBABILITIES], {INPUT: pixels})
+        except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
+            raise ModelError(f"the model's network fails: {first_line(error)}") from error
+        expected = (len(pixels), len(self.class_names))
+        if probabilities.shape != expected or not np.all(
+            np.abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE
+        ):
+            raise ModelError("the model gives numbers that are no probabilities; export it anew")
         return np.asarray(probabilities, dtype=np.float32)
 
     def describe(self, probabilities: NDArray[np.float32]) -> Prediction:

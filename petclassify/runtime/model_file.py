@@ -76,6 +76,8 @@ class ModelInfo:
                     f"{FORMAT_VERSION}. Install the version that made it, or export it again"
                 )
             given = read["preprocessing"]
+            if not isinstance(read["class_names"], list):
+                raise ModelError("its metadata has no list of class names")
             info = cls(
                 class_names=tuple(str(name) for name in read["class_names"]),
                 preprocessing=Resize(
@@ -85,7 +87,7 @@ class ModelInfo:
                 network=str(read["network"]),
                 training=dict(read["training"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"its metadata cannot be read ({error!r})") from error
         info._check()
         return info
@@ -138,7 +140,7 @@ def parse_model(content: bytes, threads: int = 0) -> tuple[onnxruntime.Inference
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
-        raise ModelError(f"ONNX Runtime cannot load it: {_first_line(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot load it: {first_line(error)}") from error
     _check_signature(session, info)
     return session, info
 
@@ -155,5 +157,6 @@ def _check_signature(session: onnxruntime.InferenceSession, info: ModelInfo) -> 
         raise ModelError(f"its outputs are {outputs}, its metadata says {PROBABILITIES}: {scores}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an exception's text, for messages of one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -143,6 +143,8 @@ def test_external_data_are_found_in_every_corner(refused: Callable[[bytes], str]
         {"preprocessing": None},
         {"format_version": 2},
         {"temperature": "hot"},
+        {"class_names": "ab"},
+        {"preprocessing": {"resize": float("inf"), "crop": 8, "interpolation": "bicubic"}},
     ],
 )
 def test_metadata_that_lie_are_refused(refused: Callable[[bytes], str], lie: dict) -> None:
@@ -166,3 +168,13 @@ def test_a_graph_of_another_shape_or_type_is_refused(refused: Callable[[bytes], 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         load_model(tmp_path / "none.onnx")
+
+
+def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
+    model = toy_model()
+    (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
+    softmax.op_type = "Relu"
+    del softmax.attribute[:]
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="no probabilities"):
+        Classifier.load(tmp_path).probabilities(np.ones((1, 8, 8, 3), np.uint8))
