@@ -91,7 +91,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"error: {error.filename or 'the disk'}: the disk is full", ExitCode.ENVIRONMENT
     return (
-        f"bug in petclassify: {type(error).__name__}: {error}. "
+        f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",
         ExitCode.BUG,
     )

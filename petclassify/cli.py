@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,8 @@ import typer
 
 import petclassify
 from petclassify.config import DEFAULT_BACKBONE, TrainConfig
-from petclassify.errors import EnvironmentFault, ExitCode
+from petclassify.errors import EnvironmentFault, ExitCode, UsageError
+from petclassify.runtime.output import printable
 
 if TYPE_CHECKING:
     from petclassify.learn.train import TrainResult
@@ -109,6 +111,8 @@ def train(
     Example: petclassify train data/catsdogs
     """
     _require_extra("train", TRAIN_MODULES)
+    if math.isnan(max_bad):
+        raise UsageError("--max-bad is a share from 0 to 1, not nan")
     config = TrainConfig(data, backbone, weights, image_size, seed, out, max_bad, strict, cache)
     from petclassify.learn.preflight import check_request
 
@@ -165,7 +169,7 @@ def evaluate(
         _print_figures({"photos": found.metrics})
         _print_classes(found.metrics)
     for error in found.unreadable:
-        typer.echo(f"left out: {error}", err=True)
+        typer.echo(f"left out: {printable(str(error))}", err=True)
     if found.unreadable:
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
 

@@ -35,8 +35,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         EnvironmentFault: see `write_whole`.
 
     """
-    if path.is_dir():
-        raise EnvironmentFault(f"{path}: cannot be written, it is a folder")
+    path = Path(os.path.realpath(path))  # a link stays, what it names is replaced
+    if os.path.lexists(path) and not path.is_file():
+        raise EnvironmentFault(f"{path}: cannot be written, it is no regular file")
     if not path.parent.is_dir():
         raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     with disk_faults_named(path):

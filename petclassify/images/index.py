@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from petclassify.errors import DataError
-from petclassify.images.walk import list_folder, walk_images
+from petclassify.images.walk import Visited, list_folder, walk_images
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -131,8 +131,10 @@ def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tup
     _refuse_names_alike(root, folders)
     _refuse_mistaken_level(root, folders)
     samples: list[Sample] = []
+    status = root.stat()
+    visited: Visited = {(status.st_dev, status.st_ino)}  # a link from class to class leads nowhere
     for label, folder in enumerate(folders):
-        images = list(walk_images(folder))
+        images = list(walk_images(folder, visited))
         if not images:
             raise DataError(
                 f"{folder}: this class folder holds no images. Add some or remove the folder"

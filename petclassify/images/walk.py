@@ -56,20 +56,27 @@ def _may_be_read(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def walk_images(folder: Path) -> Iterator[Path]:
+Visited = set[tuple[int, int]]  # folders, by device and inode
+
+
+def walk_images(folder: Path, visited: Visited | None = None) -> Iterator[Path]:
     """Yield every image file below a folder, sorted by path.
 
     Links to folders are followed; a folder that was visited already, as in a loop of
     links, is not entered again.
 
+    Args:
+        folder: where to start.
+        visited: folders not to enter, added to on the way; for several walks as one.
+
     Raises:
         DataError: a folder cannot be listed.
 
     """
-    yield from _walk(folder, set())
+    yield from _walk(folder, set() if visited is None else visited)
 
 
-def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+def _walk(folder: Path, visited: Visited) -> Iterator[Path]:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
     if identity in visited:

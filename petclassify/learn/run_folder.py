@@ -16,6 +16,7 @@ import csv
 import io
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -32,6 +33,8 @@ from petclassify.learn.dataset import Dataset, Member
 from petclassify.learn.head import HeadSearch
 from petclassify.report.history import StrengthTried
 from petclassify.report.plots import draw_head_search
+
+log = logging.getLogger(__name__)
 
 RUNS = Path("models")
 
@@ -98,7 +101,7 @@ class RunFolder:
     def write_csv(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Write one of the tables. File names keep their own bytes."""
         text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
+        table = csv.writer(text)
         table.writerow(columns)
         table.writerows(rows)
         write_whole(self.path / name, text.getvalue().encode("utf-8", "surrogateescape"))
@@ -186,4 +189,8 @@ class RunFolder:
                 temporary.symlink_to(name, target_is_directory=True)
             except OSError:
                 temporary.write_text(name, encoding="utf-8")
-            os.replace(temporary, latest)
+            if latest.is_dir() and not latest.is_symlink():
+                log.warning("%s: a folder, so it cannot name the last run", latest)
+                temporary.unlink()
+            else:
+                os.replace(temporary, latest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pickle
+import struct
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -73,7 +74,11 @@ def read_state_dict(path: Path) -> StateDict:
         EOFError,
         OSError,
         ValueError,
-        KeyError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        struct.error,
     ) as error:
         raise ModelError(f"{path}: damaged or not a weights file: {_first_line(error)}") from error
     state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else 0

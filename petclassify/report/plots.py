@@ -48,7 +48,7 @@ def draw_head_search(
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
 
 

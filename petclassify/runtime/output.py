@@ -43,7 +43,7 @@ def _jsonl(stream: TextIO) -> WriteRow:
 
 
 def _csv(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
-    rows = csv.writer(stream, lineterminator="\n")
+    rows = csv.writer(stream)  # RFC 4180; a lone \\r in a name is quoted only with its line ends
     of_classes = [f"probability_{name}" for name in class_names]
     rows.writerow(["path", "label", "probability", *of_classes, "error_kind", "error_message"])
 

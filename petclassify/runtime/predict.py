@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 import petclassify
-from petclassify.errors import DataError, ImageError, ModelError
+from petclassify.errors import DataError, ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.walk import walk_images
 from petclassify.runtime.classifier import Classifier
@@ -75,7 +75,9 @@ def predict(
         EnvironmentFault: the output cannot be written.
 
     """
-    one_photo = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    if output is not None:
+        _refuse_overwriting(output, [*inputs, model])
+    one_photo = len(inputs) == 1 and not os.path.isdir(inputs[0])  # noqa: PTH112
     classifier = Classifier.load(model, threads=0 if one_photo else THREADS_IN_NETWORK)
     predicted = failed = 0
     with _opened(output) as stream:
@@ -93,8 +95,8 @@ def _photos(inputs: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
     for given in inputs:
         path = Path(given)
         if given == STDIN:
-            yield STDIN, sys.stdin.buffer.read()
-        elif path.is_dir():
+            yield STDIN, sys.stdin.buffer.read() if sys.stdin else b""
+        elif os.path.isdir(given):  # noqa: PTH112  # unlike Path's, it takes any name
             images = walk_images(path)
             first = next(images, None)
             if first is None:
@@ -103,6 +105,12 @@ def _photos(inputs: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
                 yield str(image), image
         else:
             yield given, path
+
+
+def _refuse_overwriting(output: Path, read: Sequence[str | Path]) -> None:
+    for path in read:
+        if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
+            raise UsageError(f"--output {output} is a file that this command reads. Name another")
 
 
 @contextmanager

@@ -135,3 +135,12 @@ def test_missing_folder_and_file_are_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "none")
     (tmp_path / "file").write_bytes(b"")
     assert "is a file" in refused(tmp_path / "file")
+
+
+def test_a_link_from_class_to_class_brings_no_photo_twice(
+    tmp_path: Path, make_photos: Make
+) -> None:
+    for name in ("cats", "dogs"):
+        make_photos(tmp_path / name)
+    (tmp_path / "cats" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert len(read_index(tmp_path).splits["train"]) == 8

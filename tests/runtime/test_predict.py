@@ -107,7 +107,8 @@ def test_many_photos_come_in_order(petclassify: Run, tmp_path: Path, make_photos
 def test_odd_names_survive_in_every_format(petclassify: Run, tmp_path: Path, photo: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
-    names = [b"line\nbreak.png", "emoji \U0001f431.png".encode(), b"red \x1b[31m.png"]
+    names = [b"line\nbreak.png", b"re\rturn.png", "emoji \U0001f431.png".encode()]
+    names.append(b"red \x1b[31m.png")
     for name in names:
         shutil.copy(photo, os.path.join(os.fsencode(folder), name))  # noqa: PTH118
     expected = {os.fsdecode(name) for name in names}
@@ -197,3 +198,26 @@ def test_predict_writes_nothing_below_home(photo: Path, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_"))}
     subprocess.run(command, env=environment | {"HOME": str(home)}, check=True, capture_output=True)
     assert list(home.rglob("*")) == []
+
+
+def test_output_never_replaces_what_is_read_or_a_device(
+    petclassify: Run, photo: Path, tmp_path: Path
+) -> None:
+    before = photo.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(photo)
+    for target in (photo, link):
+        done = petclassify("predict", photo, "--output", target, "--model", SHIPPED)
+        assert done.code == ExitCode.USAGE
+    assert photo.read_bytes() == before
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = petclassify("predict", photo, "--output", pipe, "--model", SHIPPED)
+    assert done.code == ExitCode.ENVIRONMENT
+    assert pipe.is_fifo()
+
+
+def test_a_name_that_cannot_be_is_that_photos_error(petclassify: Run, photo: Path) -> None:
+    done = petclassify("predict", "x" * 300, photo, "--model", SHIPPED)
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    assert "1 of 2 images failed" in done.err
