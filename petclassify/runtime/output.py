@@ -1,7 +1,8 @@
 """Predictions as rows: a table for people, JSON lines and CSV for programs.
 
 JSON escapes what is not ASCII, so any file name survives, broken UTF-8 included (as lone
-surrogates, the way Python names such files). CSV is UTF-8 with the file's own bytes. The
+surrogates, the way Python names such files). CSV is RFC 4180's, UTF-8 with the
+file's own bytes. The
 table shows control characters escaped: a name cannot break a line or recolour a terminal.
 """
 
@@ -43,7 +44,7 @@ def _jsonl(stream: TextIO) -> WriteRow:
 
 
 def _csv(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
-    rows = csv.writer(stream)  # RFC 4180; a lone \\r in a name is quoted only with its line ends
+    rows = csv.writer(stream)
     of_classes = [f"probability_{name}" for name in class_names]
     rows.writerow(["path", "label", "probability", *of_classes, "error_kind", "error_message"])
 
