@@ -1,9 +1,9 @@
 """Predictions as rows: a table for people, JSON lines and CSV for programs.
 
 JSON escapes what is not ASCII, so any file name survives, broken UTF-8 included (as lone
-surrogates, the way Python names such files). CSV is RFC 4180's, UTF-8 with the
-file's own bytes. The
-table shows control characters escaped: a name cannot break a line or recolour a terminal.
+surrogates, the way Python names such files). CSV is RFC 4180's, UTF-8 with the file's own
+bytes. The table shows control characters escaped: a name cannot break a line or recolour a
+terminal.
 """
 
 from __future__ import annotations
