@@ -91,7 +91,7 @@ def measure_limit(data: Path) -> float:
         start = time.perf_counter()
         pixels = np.stack(list(pool.map(decode, sample)))
         decode_s = (time.perf_counter() - start) / len(sample)
-    engine = fastest_engine(backbone, pixels)
+    engine = fastest_engine(backbone.extractor, pixels)
     start = time.perf_counter()
     for first in range(0, len(pixels), BATCH_SIZE):
         engine.run(pixels[first : first + BATCH_SIZE])

@@ -18,8 +18,45 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import petclassify
-from petclassify.config import DEFAULT_BACKBONE, TrainConfig
+from petclassify.config import DEFAULT_BACKBONE, FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ExitCode, UsageError
+from petclassify.options import (
+    Augment,
+    AugmentOption,
+    BatchSizeOption,
+    CacheOption,
+    ClassWeights,
+    ClipGradOption,
+    ColorJitterOption,
+    CropOption,
+    Device,
+    DropoutOption,
+    EmaOption,
+    EpochsOption,
+    HflipOption,
+    ImageSizeOption,
+    L1Option,
+    LabelSmoothingOption,
+    LayerDecayOption,
+    LrOption,
+    MomentumOption,
+    NoiseOption,
+    OptimizerName,
+    PatienceOption,
+    Precision,
+    ResumeOption,
+    RotateOption,
+    ScaleOption,
+    ScheduleName,
+    SeedOption,
+    TensorboardOption,
+    Unfreeze,
+    UnfreezeOption,
+    VflipOption,
+    WarmupOption,
+    WeightDecayOption,
+    chosen_augmentation,
+)
 from petclassify.runtime.output import printable
 
 if TYPE_CHECKING:
@@ -36,7 +73,7 @@ data_app = typer.Typer(help="Sample data.", no_args_is_help=True, rich_markup_mo
 app.add_typer(data_app, name="data")
 
 TRAIN_MODULES = (
-    *("torch", "torchvision", "timm", "huggingface_hub", "onnx", "safetensors"),
+    *("torch", "torchvision", "timm", "huggingface_hub", "onnx", "safetensors", "lightning_fabric"),
     *("sklearn", "threadpoolctl", "matplotlib", "platformdirs", "rich"),
 )
 
@@ -47,6 +84,9 @@ ModelOption = Annotated[
         "else the cats and dogs that ship with petclassify."
     ),
 ]
+
+
+FIT = FitConfig()
 
 
 class RowFormat(StrEnum):
@@ -88,11 +128,8 @@ def train(
     weights: Annotated[
         str, typer.Option(help="'pretrained', or a .safetensors or .pth file.")
     ] = "pretrained",
-    image_size: Annotated[
-        int | None,
-        typer.Option(min=16, max=2048, help="Side of the window. Default: the backbone's."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides splits and folds.")] = 0,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = 0,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: models/DATA-BACKBONE.")
     ] = None,
@@ -102,25 +139,92 @@ def train(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a photo that lies in two splits.")
     ] = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where features are kept. Default: the user's cache.")
-    ] = None,
+    cache: CacheOption = None,
+    unfreeze: UnfreezeOption = Unfreeze.NONE,
+    epochs: EpochsOption = FIT.epochs,
+    batch_size: BatchSizeOption = FIT.batch_size,
+    optimizer: OptimizerName = OptimizerName.ADAMW,
+    lr: LrOption = None,
+    layer_decay: LayerDecayOption = FIT.layer_decay,
+    momentum: MomentumOption = FIT.momentum,
+    weight_decay: WeightDecayOption = FIT.weight_decay,
+    l1: L1Option = FIT.l1,
+    dropout: DropoutOption = FIT.dropout,
+    label_smoothing: LabelSmoothingOption = FIT.label_smoothing,
+    class_weights: ClassWeights = ClassWeights.NONE,
+    schedule: ScheduleName = ScheduleName.COSINE,
+    warmup_epochs: WarmupOption = FIT.warmup_epochs,
+    patience: PatienceOption = FIT.patience,
+    ema: EmaOption = FIT.ema,
+    clip_grad: ClipGradOption = FIT.clip_grad,
+    augment: AugmentOption = Augment.DEFAULT,
+    hflip: HflipOption = None,
+    vflip: VflipOption = None,
+    rotate: RotateOption = None,
+    scale: ScaleOption = None,
+    crop: CropOption = None,
+    noise: NoiseOption = None,
+    color_jitter: ColorJitterOption = None,
+    device: Device = Device.AUTO,
+    precision: Precision = Precision.AUTO,
+    resume: ResumeOption = False,
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a classifier on a folder of photos, judge it, and export it.
 
-    Example: petclassify train data/catsdogs
+    Examples: petclassify train data/catsdogs
+
+    petclassify train data/catsdogs --unfreeze last --epochs 4
     """
     _require_extra("train", TRAIN_MODULES)
-    if math.isnan(max_bad):
-        raise UsageError("--max-bad is a share from 0 to 1, not nan")
-    config = TrainConfig(data, backbone, weights, image_size, seed, out, max_bad, strict, cache)
-    from petclassify.learn.preflight import check_request
-
-    index = check_request(config)
-    from petclassify.learn.train import train as run
-
-    _collect_from_now_on()
-    _print_result(run(config, index))
+    if tensorboard:
+        _require_extra("train,tensorboard", ("tensorboard",))
+    changes = {"hflip": hflip, "vflip": vflip, "rotate": rotate, "scale": scale}
+    changes |= {"crop": crop, "noise": noise, "color_jitter": color_jitter}
+    _require_numbers(
+        max_bad=max_bad,
+        **{name: value or 0 for name, value in changes.items()},
+        **{"lr": lr or 0, "weight_decay": weight_decay, "l1": l1, "dropout": dropout},
+        **{"label_smoothing": label_smoothing, "warmup_epochs": warmup_epochs, "ema": ema},
+        **{"clip_grad": clip_grad, "layer_decay": layer_decay, "momentum": momentum},
+    )
+    fit = FitConfig(
+        unfreeze.value,
+        epochs,
+        batch_size,
+        optimizer.value,
+        lr,
+        layer_decay,
+        momentum,
+        weight_decay,
+        l1,
+        dropout,
+        label_smoothing,
+        class_weights.value,
+        schedule.value,
+        warmup_epochs,
+        patience,
+        ema,
+        clip_grad,
+        chosen_augmentation(augment, **changes),
+    )
+    config = TrainConfig(
+        data,
+        backbone,
+        weights,
+        image_size,
+        seed,
+        out,
+        max_bad,
+        strict,
+        cache,
+        fit,
+        device.value,
+        precision.value,
+        resume,
+        tensorboard,
+    )
+    _train(config)
 
 
 @app.command()
@@ -208,6 +312,37 @@ def draw(
     typer.echo(f"{count} pictures in {folder}")
 
 
+@data_app.command()
+def preview(
+    data: Annotated[Path, typer.Argument(help="Folder, as for train.")],
+    augment: AugmentOption = Augment.DEFAULT,
+    hflip: HflipOption = None,
+    vflip: VflipOption = None,
+    rotate: RotateOption = None,
+    scale: ScaleOption = None,
+    crop: CropOption = None,
+    noise: NoiseOption = None,
+    color_jitter: ColorJitterOption = None,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = 0,
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+) -> None:
+    """Show what augmentation does to a data set's photos, as a picture.
+
+    Example: petclassify data preview data/catsdogs --rotate 30
+    """
+    _require_extra("train", TRAIN_MODULES)
+    from petclassify.images.index import read_index
+    from petclassify.learn.preview import preview as run
+
+    changes = {"hflip": hflip, "vflip": vflip, "rotate": rotate, "scale": scale}
+    changes |= {"crop": crop, "noise": noise, "color_jitter": color_jitter}
+    _require_numbers(**{name: value or 0 for name, value in changes.items()})
+    plan = chosen_augmentation(augment, **changes)
+    run(read_index(data), plan, image_size or 224, seed, out)
+    typer.echo(out)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--data", help="Where the drawn pets go.")] = Path(
@@ -221,7 +356,8 @@ def demo(
         typer.echo(f"$ petclassify data draw {folder}")
         draw_pets(folder, count=200, seed=0)
     typer.echo(f"$ petclassify train {folder}")
-    train(folder)
+    _require_extra("train", TRAIN_MODULES)
+    _train(TrainConfig(folder))
     example = sorted(folder.glob("*/*"))[0]
     typer.echo(f"\n$ petclassify predict {example}")
     predict([str(example)])
@@ -230,6 +366,18 @@ def demo(
         "  petclassify train DIR       where DIR/<class>/<image>.jpg\n"
         "  petclassify predict IMAGE"
     )
+
+
+def _train(config: TrainConfig) -> None:
+    from petclassify.learn.preflight import check_request
+
+    index = check_request(config)
+    from petclassify.learn.train import train as run
+
+    _collect_from_now_on()
+    result = run(config, index)
+    if result is not None:
+        _print_result(result)
 
 
 def _collect_from_now_on() -> None:
@@ -248,6 +396,13 @@ def _require_extra(extra: str, modules: Sequence[str]) -> None:
             f"this command needs {', '.join(missing)}, which the base install leaves out. "
             f"Run: pip install 'petclassify[{extra}]'"
         )
+
+
+def _require_numbers(**given: float) -> None:
+    """Refuse nan and infinity, which pass every bound that typer checks."""
+    for name, value in given.items():
+        if not math.isfinite(value):
+            raise UsageError(f"--{name.replace('_', '-')} needs a number, not {value}")
 
 
 def _chosen(model: Path | None) -> Path:

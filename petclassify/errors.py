@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     DATA = 4
     MODEL = 5
     ENVIRONMENT = 6
+    DIVERGED = 7
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -52,6 +53,12 @@ class EnvironmentFault(PetclassifyError):
     """The machine lacks something: disk space, network, an extra."""
 
     exit_code = ExitCode.ENVIRONMENT
+
+
+class DivergedError(PetclassifyError):
+    """Training gave a loss that is not finite."""
+
+    exit_code = ExitCode.DIVERGED
 
 
 class ImageFault(StrEnum):

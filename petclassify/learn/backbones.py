@@ -36,6 +36,12 @@ class FeatureExtractor(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).mul(255).view(1, -1, 1, 1))
 
+    @property
+    def mean_colour(self) -> tuple[int, int, int]:
+        """Which normalisation makes zero, 0 to 255."""
+        red, green, blue = self.mean.flatten().round().int().tolist()
+        return red, green, blue
+
     def forward(self, pixels: Tensor) -> Tensor:
         images = pixels.permute(0, 3, 1, 2).float()
         features: Tensor = self.network((images - self.mean) / self.std)
@@ -77,8 +83,19 @@ def load_backbone(name: str, weights: str, image_size: int | None = None) -> Bac
     return _as_backbone(name, network, image_size)
 
 
-def empty_backbone(name: str, image_size: int) -> Backbone:
-    """Build the same backbone with random weights, for a checkpoint to fill."""
+def random_backbone(name: str, image_size: int | None, seed: int) -> Backbone:
+    """Build a backbone with random weights, to be trained from scratch.
+
+    Raises:
+        UsageError: see `load_backbone`.
+
+    """
+    torch.manual_seed(seed)
+    return empty_backbone(name, image_size)
+
+
+def empty_backbone(name: str, image_size: int | None) -> Backbone:
+    """Build a backbone with whatever weights, for a checkpoint to fill."""
     require_known(name)
     network = timm.create_model(name, pretrained=False, **_window_arguments(name, image_size))
     return _as_backbone(name, network, image_size)

@@ -19,9 +19,9 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from petclassify.errors import PetclassifyError
-from petclassify.learn.backbones import Backbone
 from petclassify.learn.onnx_graph import to_onnx
 
 log = logging.getLogger(__name__)
@@ -36,18 +36,18 @@ RACE_PHOTOS = 8
 
 @dataclass(frozen=True)
 class Engine:
-    """A backbone on one engine: uint8 (N, height, width, 3) -> float32 (N, num_features)."""
+    """A frozen module on one engine: uint8 (N, height, width, 3) -> float32 (N, ...)."""
 
     name: str
     run: Run
     images_per_second: float
 
 
-def fastest_engine(backbone: Backbone, pixels: Pixels, prefer: str | None = None) -> Engine:
+def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None) -> Engine:
     """Time every engine on real photos and take the fastest whose features are right.
 
     Args:
-        backbone: the network.
+        module: in eval mode, from uint8 (N, height, width, 3) to one tensor.
         pixels: (N, height, width, 3), the photos to race on; the first 8 are used.
         prefer: the name of an engine chosen before, which is taken unraced if it is here.
 
@@ -55,17 +55,17 @@ def fastest_engine(backbone: Backbone, pixels: Pixels, prefer: str | None = None
         PetclassifyError: no engine gives the features of torch in fp32, which is a bug.
 
     """
-    builders = _builders(backbone)
+    builders = _builders(module, pixels.shape[1:])
     if prefer in builders:
-        log.info("engine: %s, which made the features in the cache", prefer)
+        log.info("engine: %s, as before", prefer)
         return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
     pixels = pixels[:RACE_PHOTOS]
-    expected = _torch_run(backbone, autocast=False)(pixels)
+    expected = _torch_run(module, autocast=False)(pixels)
     best: Engine | None = None
     for name, build in builders.items():
         best = _race(name, build(), pixels, expected, best)
     if best is None:
-        raise PetclassifyError(f"no engine reproduces the features of {backbone.name}")
+        raise PetclassifyError("no engine reproduces what torch gives for this backbone")
     log.info("engine: %s, %.0f images/s", best.name, best.images_per_second)
     return best
 
@@ -98,40 +98,41 @@ def _timed(run: Run, pixels: Pixels) -> float:
 
 
 def _least_cosine(features: Features, expected: Features) -> float:
+    features, expected = features.reshape(len(features), -1), expected.reshape(len(expected), -1)
     products = np.sum(features * expected, axis=1)
     lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(expected, axis=1)
     return float(np.min(products / np.maximum(lengths, 1e-12)))
 
 
-def _builders(backbone: Backbone) -> dict[str, Callable[[], Run]]:
+def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Callable[[], Run]]:
     """Every engine that is installed, by name; each is built only when called."""
     graph: list[bytes] = []
 
     def graph_bytes() -> bytes:
         if not graph:
-            exported = to_onnx(backbone.extractor, backbone.pixels_shape, ["features"])
+            exported = to_onnx(module, pixels_shape, ["features"])
             graph.append(exported.SerializeToString())
         return graph[0]
 
     builders: dict[str, Callable[[], Run]] = {
         "onnxruntime": lambda: _onnxruntime_run(graph_bytes()),
-        "torch-bf16": lambda: _torch_run(backbone, autocast=True),
-        "torch-fp32": lambda: _torch_run(backbone, autocast=False),
+        "torch-bf16": lambda: _torch_run(module, autocast=True),
+        "torch-fp32": lambda: _torch_run(module, autocast=False),
     }
     if importlib.util.find_spec("openvino") is not None:
         builders = {"openvino-bf16": lambda: _openvino_run(graph_bytes()), **builders}
     return builders
 
 
-def _torch_run(backbone: Backbone, *, autocast: bool) -> Run:
-    extractor = backbone.extractor.to(memory_format=torch.channels_last)
+def _torch_run(module: nn.Module, *, autocast: bool) -> Run:
+    module = module.to(memory_format=torch.channels_last)
 
     def run(pixels: Pixels) -> Features:
         with (
             torch.inference_mode(),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast),
         ):
-            features: Features = extractor(torch.from_numpy(pixels)).float().numpy()
+            features: Features = module(torch.from_numpy(pixels)).float().numpy()
         return features
 
     return run

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,10 @@ from numpy.typing import NDArray
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.cores import usable_cores
 from petclassify.images.digests import digest_file
+from petclassify.images.index import Split
 from petclassify.images.photo import read_pixels
+from petclassify.learn.ahead import done_ahead
 from petclassify.learn.backbones import Backbone
 from petclassify.learn.engines import RACE_PHOTOS, Engine, fastest_engine
 from petclassify.learn.feature_cache import FeatureCache
@@ -29,6 +28,8 @@ from petclassify.learn.progress import track
 
 log = logging.getLogger(__name__)
 
+FITTED_SPLITS: tuple[Split, ...] = ("train", "val")
+FITTED_VIEWS = 2  # each photo and its mirror image
 BATCH_SIZE = 32
 _BATCHES_AHEAD = 4
 
@@ -96,7 +97,9 @@ class FrozenPass:
         decoded = _decoded_ahead(photos, self.backbone.resize)
         first = next(_batched(_without_unreadable(decoded, {}), RACE_PHOTOS), None)
         if first is not None:
-            self._engine = fastest_engine(self.backbone, first[1], prefer=self.cache.engine)
+            self._engine = fastest_engine(
+                self.backbone.extractor, first[1], prefer=self.cache.engine
+            )
             self.cache = self.cache.with_engine(self._engine.name)
 
     def _features(self, pixels: Pixels, views: int) -> NDArray[np.float32]:
@@ -106,33 +109,49 @@ class FrozenPass:
         return np.stack([self._engine.run(view) for view in flipped], axis=1)
 
 
+def find_unreadable(
+    photos: Mapping[str, Path], resize: Resize, max_unreadable: int
+) -> dict[str, ImageError]:
+    """Decode every photo once, for networks that no frozen pass goes before.
+
+    Stops early once more photos than allowed cannot be read.
+
+    Args:
+        photos: where each photo lies, by the digest of its content.
+        resize: the window.
+        max_unreadable: how many photos may be unreadable.
+
+    Returns:
+        The photos that cannot be read, by digest.
+
+    """
+    unreadable: dict[str, ImageError] = {}
+    with track(len(photos), "check", "photos") as advance:
+        for done, (digest, outcome) in enumerate(_decoded_ahead(photos.items(), resize), start=1):
+            if isinstance(outcome, ImageError):
+                unreadable[digest] = outcome
+            advance(done)
+            if len(unreadable) > max_unreadable:
+                break
+    return unreadable
+
+
 def _decoded_ahead(
     photos: Iterable[tuple[str, Path]], resize: Resize
 ) -> Iterator[tuple[str, Pixels | ImageError]]:
-    """Decode on threads, in order, never more than a few batches ahead of the consumer."""
+    """Decode ahead of the consumer, in order."""
 
-    def decode(digest: str, path: Path) -> Pixels | ImageError:
+    def decode(photo: tuple[str, Path]) -> tuple[str, Pixels | ImageError]:
+        digest, path = photo
         try:
             pixels = read_pixels(path, resize)
         except ImageError as error:
-            return error
+            return digest, error
         if digest_file(path) != digest:  # else the cache would be wrong for good
-            return ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
-        return pixels
+            return digest, ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
+        return digest, pixels
 
-    pending: deque[tuple[str, Future[Pixels | ImageError]]] = deque()
-    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
-    try:
-        for digest, path in photos:
-            pending.append((digest, pool.submit(decode, digest, path)))
-            if len(pending) >= BATCH_SIZE * _BATCHES_AHEAD:
-                oldest, future = pending.popleft()
-                yield oldest, future.result()
-        while pending:
-            oldest, future = pending.popleft()
-            yield oldest, future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    return done_ahead(decode, photos, limit=BATCH_SIZE * _BATCHES_AHEAD)
 
 
 def _without_unreadable(

@@ -112,9 +112,15 @@ def search_head(features: Features, labels: Labels, folds: Folds) -> HeadSearch:
         tried[best].val_loss,
         100 * tried[best].val_accuracy,
     )
-    with threadpool_limits(1):
-        (head,) = fit_heads(features, labels, (tried[best].strength,))
+    head = fit_head(features, labels, tried[best].strength)
     return HeadSearch(head, tried[best].strength, tried, out_of_fold[best], len(np.unique(folds)))
+
+
+def fit_head(features: Features, labels: Labels, strength: float) -> Head:
+    """Fit one head, see `fit_heads`."""
+    with threadpool_limits(1):
+        (head,) = fit_heads(features, labels, (strength,))
+    return head
 
 
 def fit_heads(features: Features, labels: Labels, strengths: Sequence[float]) -> list[Head]:

@@ -22,7 +22,7 @@ OPSET = 17
 
 
 def to_onnx(
-    module: nn.Module, pixels_shape: tuple[int, int, int], output_names: list[str]
+    module: nn.Module, pixels_shape: tuple[int, ...], output_names: list[str]
 ) -> onnx.ModelProto:
     """Export a module that takes uint8 pixels, with the number of photos left open.
 

@@ -42,10 +42,12 @@ def check_request(config: TrainConfig) -> Index:
     """
     index = read_index(config.data)
     if config.weights == "none":
-        raise UsageError(
-            f"--weights none leaves {config.backbone} random, and a frozen random backbone "
-            "learns nothing. Use --weights pretrained or --weights FILE"
-        )
+        if config.fit.unfreeze != "all":
+            raise UsageError(
+                f"--weights none leaves {config.backbone} random, and frozen random layers "
+                "learn nothing. Add --unfreeze all, or use --weights pretrained or FILE"
+            )
+        return index
     if config.weights != "pretrained":
         check_weights_file(Path(config.weights))
     elif config.backbone not in PACKAGED_WEIGHTS and not _may_be_cached(config.backbone):
@@ -82,8 +84,8 @@ def require_hub(backbone: str) -> None:
             f"the pretrained weights of {backbone} are not on this machine, and the hub "
             f"({constants.ENDPOINT}) cannot be reached. Use --backbone "
             f"{at_hand[0] if at_hand else 'tf_efficientnet_lite0'}, whose weights come with the "
-            "install, or --weights FILE (.safetensors or .pth), or --weights none, which a frozen "
-            "backbone refuses since it would learn nothing"
+            "install, or --weights FILE (.safetensors or .pth), or --weights none --unfreeze all "
+            "to train from scratch"
         )
 
 

@@ -2,8 +2,10 @@
 
 config.json             every option, resolved, with versions and seed
 data.json               photos counted; photos left out, with the reason; copies
-history.csv             a row per phase and step
+history.csv             a row per strength of the head, then one per epoch
 curves.png              the same as a picture
+resume/                 the last whole state of a fit, see learn.fit_state
+tensorboard/            the epochs again, where that was asked for
 checkpoint.safetensors  the best model, for torch
 model.onnx              the same, to deploy
 metrics.json            val and test figures, seconds
@@ -19,7 +21,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,10 @@ from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Split
 from petclassify.learn.dataset import Dataset, Member
+from petclassify.learn.fit_state import FitState
 from petclassify.learn.head import HeadSearch
-from petclassify.report.history import StrengthTried
-from petclassify.report.plots import draw_head_search
+from petclassify.report.history import Epoch
+from petclassify.report.plots import draw_epochs, draw_head_search
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,11 @@ class RunFolder:
     def model(self) -> Path:
         """The model file."""
         return self.path / "model.onnx"
+
+    @property
+    def state(self) -> Path:
+        """The last whole state of a fit, for `--resume`."""
+        return self.path / "resume" / "state.safetensors"
 
     @property
     def curves(self) -> Path:
@@ -94,6 +102,35 @@ class RunFolder:
             ) from error
         raise AssertionError("unreachable: the numbers do not end")
 
+    @classmethod
+    def reopen(cls, out: Path | None, default_name: str, asked: dict[str, Any]) -> RunFolder:
+        """Open the folder of a run to go on with, or make it if the run never came so far.
+
+        Args:
+            out: where; None takes the last `models/<default_name>`.
+            default_name: data set and backbone.
+            asked: the options; they must be those that the run was started with.
+
+        Raises:
+            UsageError: other options, or a folder that no run made.
+            EnvironmentFault: the folder cannot be made.
+
+        """
+        path = out or _last_numbered(default_name)
+        if path is None or not path.exists() or not any(path.iterdir()):
+            return cls.create(out, default_name)
+        try:
+            before = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            changed = _differing(before, asked)
+        except (OSError, ValueError, AttributeError) as error:
+            raise UsageError(f"{path}: not a run folder, so --resume cannot go on there") from error
+        if changed:
+            raise UsageError(
+                f"{path}: this run was started with other options ({', '.join(changed)}). "
+                "Give the same ones with --resume, or train anew without it"
+            )
+        return cls(path)
+
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write one of the JSON files."""
         write_whole(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
@@ -106,17 +143,27 @@ class RunFolder:
         table.writerows(rows)
         write_whole(self.path / name, text.getvalue().encode("utf-8", "surrogateescape"))
 
-    def write_history(self, search: HeadSearch) -> None:
-        """Write history.csv and curves.png."""
-        columns = [column.name for column in fields(StrengthTried)]
-        self.write_csv(
-            "history.csv",
-            ["phase", "step", *columns],
-            (["head", step, *astuple(tried)] for step, tried in enumerate(search.tried, start=1)),
-        )
+    def write_history(self, search: HeadSearch | None, epochs: Sequence[Epoch]) -> None:
+        """Write history.csv: the head's search, if there was one, then the epochs."""
+        columns = ["phase", "epoch", "l2", "lr", *_FIGURES]
+        rows = [
+            ["head", "", tried.strength, "", *(getattr(tried, name) for name in _FIGURES)]
+            for tried in (search.tried if search else ())
+        ] + [
+            [epoch.phase, epoch.number, "", epoch.lr, *(getattr(epoch, name) for name in _FIGURES)]
+            for epoch in epochs
+        ]
+        self.write_csv("history.csv", columns, rows)
+
+    def draw_curves(self, search: HeadSearch | None, fit: FitState | None) -> None:
+        """Write curves.png: the epochs if there are any, else the head's search."""
+        name = self.path.resolve().name
         with written_whole(self.curves) as temporary:
-            title = f"{self.path.resolve().name}: the head on frozen features"
-            draw_head_search(search.tried, search.strength, title, temporary)
+            if fit is not None:
+                draw_epochs(fit.epochs, fit.start_loss, name, temporary)
+            elif search is not None:
+                title = f"{name}: the head on frozen features"
+                draw_head_search(search.tried, search.strength, title, temporary)
 
     def write_predictions(
         self, dataset: Dataset, members: Sequence[Member], probabilities: NDArray[np.float64]
@@ -194,3 +241,27 @@ class RunFolder:
                 temporary.unlink()
             else:
                 os.replace(temporary, latest)
+
+
+_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+_FREE_TO_CHANGE = {"out", "cache", "resume", "tensorboard"}
+
+
+def _last_numbered(name: str) -> Path | None:
+    """The last of `models/<name>`, `models/<name>-2`, ..."""
+    last = None
+    for number in itertools.count(1):
+        path = RUNS / (name if number == 1 else f"{name}-{number}")
+        if not path.is_dir():
+            return last
+        last = path
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Options that were other ones then; one left open agrees with what it came out as."""
+    return [
+        name
+        for name, value in asked.items()
+        if name not in _FREE_TO_CHANGE and value is not None and before.get(name) != value
+    ]

@@ -1,58 +1,41 @@
 """`petclassify train`: from class folders to a run folder with a model file in it.
 
-    frozen pass -> split -> head -> calibrate -> judge on test -> export through the gate
+    frozen pass -> split -> head [-> fine-tuning] -> calibrate -> judge on test
+        -> export through the gate
 
 The head's strength and the temperature come from out-of-fold predictions over train and
-val together; what ships is then fitted on all of them. Test photos pass through the
-frozen network too, but their labels are looked at once, at the end.
+val together; what ships is then fitted on all of them. A fine-tuned network is fitted on
+train, chosen and calibrated on val, and ships only if it beats a head fitted on train there.
+Test photos are read with the others, but their labels are looked at once, at the end.
 """
 
 from __future__ import annotations
 
-import datetime
 import logging
-import platform
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
-
-import petclassify
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
-from petclassify.learn.backbones import load_backbone
-from petclassify.learn.calibration import fit_temperature
-from petclassify.learn.dataset import (
-    Dataset,
-    Member,
-    prepare_dataset,
-    require_usable,
-    split_dataset,
-)
+from petclassify.learn.backbones import Backbone, load_backbone, random_backbone
+from petclassify.learn.candidates import Candidate, choose, frozen_candidate, head_on_train
+from petclassify.learn.dataset import Dataset, prepare_dataset, require_usable, split_dataset
+from petclassify.learn.epoch_log import EpochLog
 from petclassify.learn.export import export_model
 from petclassify.learn.feature_cache import FeatureCache, cache_folder
-from petclassify.learn.frozen import FrozenPass
-from petclassify.learn.head import HeadSearch, search_head
-from petclassify.learn.network import assemble, save_checkpoint
+from petclassify.learn.finetune import FineTuned, Start, fine_tune
+from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass, find_unreadable
+from petclassify.learn.head import HeadSearch
+from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
+from petclassify.learn.processes import Processes
+from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_folder import RunFolder
-from petclassify.learn.splits import assign_folds
-from petclassify.report.metrics import Metrics, measure
+from petclassify.learn.stopwatch import Stopwatch
+from petclassify.report.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-N_FOLDS = 5
-FITTED_SPLITS: tuple[Split, ...] = ("train", "val")
-FITTED_VIEWS = 2  # each photo and its mirror image
-
-Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -64,96 +47,119 @@ class TrainResult:
     seconds: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Photos with the probabilities that a head which never saw them gives them."""
-
-    members: list[Member]
-    probabilities: Probabilities
-
-    def metrics(self, class_names: tuple[str, ...]) -> dict[Split, Metrics]:
-        """The figures of val and, where there is one, of test."""
-        labels = np.array([member.label for member in self.members])
-        splits = np.array([member.split for member in self.members])
-        return {
-            split: measure(
-                self.probabilities[splits == split], labels[splits == split], class_names
-            )
-            for split in SPLITS
-            if split != "train" and np.any(splits == split)
-        }
-
-
-class Stopwatch:
-    """Seconds by stage, in the order of the stages."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._stages: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        start = time.perf_counter()
-        yield
-        self._stages[name] = round(time.perf_counter() - start, 3)
-
-    def seconds(self) -> dict[str, float]:
-        """By stage, and in all."""
-        return self._stages | {"total": round(time.perf_counter() - self._start, 3)}
-
-
-def train(config: TrainConfig, index: Index) -> TrainResult:
+def train(config: TrainConfig, index: Index) -> TrainResult | None:
     """Train, judge and export; see the module's docstring.
 
     Args:
         config: the options.
         index: the data set, as `learn.preflight.check_request` read it.
 
+    Returns:
+        The result; None in a process that only helps the first one.
+
     Raises:
         PetclassifyError: see `errors`; the message says what to do.
 
     """
+    processes = Processes(config.device)
+    if not processes.is_first:
+        _help(config, index, processes)
+        return None
     watch = Stopwatch()
     with watch.stage("index"):
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
-        backbone = load_backbone(config.backbone, config.weights, config.image_size)
-        cache = FeatureCache.open(cache_folder(config.cache), backbone)
-    folder = RunFolder.create(config.out, f"{index.root.resolve().name}-{config.backbone}")
-    log.info("run: %s", folder.path)
+        backbone, frozen = _load(config)
+    folder = _run_folder(config, index)
     with watch.stage("features"):
-        frozen = FrozenPass(backbone, cache)
-        dataset = _computed(dataset, config, frozen)
+        dataset = _read_all(dataset, config, backbone, frozen)
         folder.write_json("data.json", dataset.to_dict())
         require_usable(dataset, config.max_bad)
         dataset = split_dataset(dataset, config)
         folder.write_json("data.json", dataset.to_dict())
+    search: HeadSearch | None = None
+    head: Candidate | None = None
+    tuned: FineTuned | None = None
     with watch.stage("head"):
-        search, temperature, judged = _fit(dataset, frozen.cache, config.seed)
-    metrics = judged.metrics(index.class_names)
-    training = _training_facts(config, dataset, metrics)
-    model = assemble(backbone, search.head, temperature, index.class_names, training)
+        if frozen is not None:
+            search, head = frozen_candidate(dataset, frozen, config.seed)
+    if config.fit.unfreeze != "none":
+        start = _start(dataset, backbone, frozen, search)
+        with (
+            watch.stage("fine-tuning"),
+            EpochLog(folder, search, tensorboard=config.tensorboard) as epoch_log,
+        ):
+            tuned = fine_tune(config, start, dataset, folder.state, processes, epoch_log)
+    shipped = choose(head, tuned)
+    metrics = shipped.metrics(index.class_names)
+    model = assemble(
+        replace(backbone, extractor=shipped.extractor),
+        shipped.head,
+        shipped.temperature,
+        index.class_names,
+        training_facts(config, dataset, metrics, shipped),
+    )
     with watch.stage("report"):
-        folder.write_json("config.json", _resolved(config, folder, frozen, search))
-        folder.write_history(search)
-        folder.write_predictions(dataset, judged.members, judged.probabilities)
+        engine = None if frozen is None else frozen.cache.engine
+        facts = resolved(config, folder.path, backbone, engine, search, tuned)
+        folder.write_json("config.json", facts)
+        folder.write_history(search, () if tuned is None else tuned.state.epochs)
+        folder.draw_curves(search, None if tuned is None else tuned.state)
+        folder.write_predictions(dataset, shipped.members, shipped.probabilities)
         save_checkpoint(model, folder.checkpoint)
     with watch.stage("export"):
-        val = [member.path for member in dataset.of("val")]
-        fitted = [member.path for member in dataset.of("train")]
-        write_whole(folder.model, export_model(model, val, fitted))
+        _export(model, dataset, folder)
     figures = {split: metrics[split].to_dict() for split in metrics}
     folder.write_json("metrics.json", figures | {"seconds": watch.seconds()})
     folder.mark_latest()
     return TrainResult(folder.path, metrics, watch.seconds())
 
 
-def _computed(dataset: Dataset, config: TrainConfig, frozen: FrozenPass) -> Dataset:
-    """Bring all features into the cache; return the data set of the photos that can be read."""
-    requests = [(dataset.photos(*FITTED_SPLITS), FITTED_VIEWS), (dataset.photos("test"), 1)]
+def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
+    """Take part in the fit; the first process joins once all features are in the cache."""
+    if config.fit.unfreeze == "none":
+        return
+    processes.join()
+    dataset = prepare_dataset(index, config)
+    backbone, frozen = _load(config)
+    dataset = split_dataset(_read_all(dataset, config, backbone, frozen), config)
+    search = None
+    if frozen is not None:
+        search, _ = frozen_candidate(dataset, frozen, config.seed)
+    start = _start(dataset, backbone, frozen, search)
+    fine_tune(config, start, dataset, None, processes, lambda _: None)
+
+
+def _load(config: TrainConfig) -> tuple[Backbone, FrozenPass | None]:
+    """The backbone, and the pass of all photos through it, unless its weights are random."""
+    if config.weights == "none":
+        return random_backbone(config.backbone, config.image_size, config.seed), None
+    backbone = load_backbone(config.backbone, config.weights, config.image_size)
+    return backbone, FrozenPass(backbone, FeatureCache.open(cache_folder(config.cache), backbone))
+
+
+def _run_folder(config: TrainConfig, index: Index) -> RunFolder:
+    name = f"{index.root.resolve().name}-{config.backbone.replace('/', '-')}"
+    if config.resume:
+        folder = RunFolder.reopen(config.out, name, asked(config))
+    else:
+        folder = RunFolder.create(config.out, name)
+    folder.write_json("config.json", asked(config))
+    log.info("run: %s", folder.path)
+    return folder
+
+
+def _read_all(
+    dataset: Dataset, config: TrainConfig, backbone: Backbone, frozen: FrozenPass | None
+) -> Dataset:
+    """Read every photo, and run it through the frozen backbone; return those that can be read."""
     left = int(config.max_bad * dataset.total) - len(dataset.unreadable)
-    dataset = dataset.without(frozen.run(requests, max_unreadable=left))
+    if frozen is None:
+        unreadable = find_unreadable(dataset.photos(*SPLITS), backbone.resize, left)
+    else:
+        requests = [(dataset.photos(*FITTED_SPLITS), FITTED_VIEWS), (dataset.photos("test"), 1)]
+        unreadable = frozen.run(requests, max_unreadable=left)
+    dataset = dataset.without(unreadable)
     if dataset.unreadable:
         log.warning(
             "%d of %d photos cannot be read; data.json lists them",
@@ -163,63 +169,16 @@ def _computed(dataset: Dataset, config: TrainConfig, frozen: FrozenPass) -> Data
     return dataset
 
 
-def _fit(dataset: Dataset, cache: FeatureCache, seed: int) -> tuple[HeadSearch, float, Judged]:
-    """Fit the head and its temperature, and judge every photo by a head that never saw it."""
-    fitted, tested = dataset.of(*FITTED_SPLITS), dataset.of("test")
-    labels = [member.label for member in fitted]
-    digests = [member.digest for member in fitted]
-    folds = assign_folds(labels, digests, N_FOLDS, seed)
-    search = search_head(cache.get(digests, FITTED_VIEWS), np.array(labels), folds)
-    temperature = fit_temperature(search.out_of_fold, np.array(labels))
-    test_features = cache.get([member.digest for member in tested], views=1)
-    test_logits = search.head.logits(test_features[:, 0])
-    logits = np.vstack([search.out_of_fold, test_logits])
-    return search, temperature, Judged(fitted + tested, softmax(logits / temperature, axis=1))
+def _start(
+    dataset: Dataset, backbone: Backbone, frozen: FrozenPass | None, search: HeadSearch | None
+) -> Start:
+    """From where fine-tuning starts."""
+    if frozen is None or search is None:
+        return Start(backbone, head=None, engine=None)
+    return Start(backbone, head_on_train(dataset, frozen, search), frozen.cache.engine)
 
 
-def _training_facts(
-    config: TrainConfig, dataset: Dataset, metrics: Mapping[Split, Metrics]
-) -> dict[str, Any]:
-    """What the model file says of its own making. No paths: it is made to be handed on."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "photos": dataset.to_dict()["photos"],
-        "weights": config.weights if config.weights == "pretrained" else "file",
-        "seed": config.seed,
-        "fitted_on": "train and val",
-        "metrics": {
-            split: {"accuracy": m.accuracy, "log_loss": m.log_loss, "ece": m.ece, "count": m.count}
-            for split, m in metrics.items()
-        },
-        "versions": _versions(),
-    }
-
-
-def _resolved(
-    config: TrainConfig, folder: RunFolder, frozen: FrozenPass, search: HeadSearch
-) -> dict[str, Any]:
-    """Every option as it came out, for config.json."""
-    from_file = config.weights != "pretrained"
-    return asdict(config) | {
-        "data": str(config.data.resolve()),
-        "weights": str(Path(config.weights).resolve()) if from_file else config.weights,
-        "image_size": frozen.backbone.resize.crop,
-        "out": str(folder.path.resolve()),
-        "cache": str(frozen.cache.path.resolve()),
-        "resize": asdict(frozen.backbone.resize),
-        "engine": frozen.cache.engine,
-        "head": {
-            "l2": search.strength,
-            "chosen_by": f"{search.num_folds}-fold cross-validation over train and val",
-            "fitted_on": "train and val",
-        },
-        "versions": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "timm", "scikit-learn", "onnxruntime", "numpy", "pillow")
-    return {
-        "petclassify": petclassify.__version__,
-        "python": platform.python_version(),
-    } | {package: version(package) for package in packages}
+def _export(model: TrainedModel, dataset: Dataset, folder: RunFolder) -> None:
+    val = [member.path for member in dataset.of("val")]
+    train = [member.path for member in dataset.of("train")]
+    write_whole(folder.model, export_model(model, val, train))

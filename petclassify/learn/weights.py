@@ -29,6 +29,8 @@ from petclassify.learn.preflight import PACKAGED_WEIGHTS, check_weights_file, re
 
 StateDict = dict[str, Tensor]
 
+_OWN_PREFIX = "extractor.network."  # as in learn.network.Network
+
 
 def load_pretrained(name: str, weights: str, **build: object) -> nn.Module:
     """Build a timm network with weights, its original classifier still on.
@@ -61,7 +63,7 @@ def read_state_dict(path: Path) -> StateDict:
     """
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+            return _of_backbone(safetensors.torch.load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -87,6 +89,17 @@ def read_state_dict(path: Path) -> StateDict:
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path}: refused: holds values that are not tensors")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _of_backbone(state: StateDict) -> StateDict:
+    """Of a checkpoint that petclassify wrote the backbone's tensors, by timm's names."""
+    if not any(name.startswith(_OWN_PREFIX) for name in state):
+        return state
+    return {
+        name.removeprefix(_OWN_PREFIX): value
+        for name, value in state.items()
+        if name.startswith(_OWN_PREFIX)
+    }
 
 
 def digest_weights(module: nn.Module) -> str:

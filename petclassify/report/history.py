@@ -21,3 +21,25 @@ class StrengthTried:
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training photos.
+
+    Attributes:
+        phase: which stages were open, see `learn.schedule`.
+        number: counted from 1.
+        lr: of the head, at the end of the epoch.
+        train_loss, train_accuracy: over the epoch, on changed photos, as the loss is taken.
+        val_loss, val_accuracy: after it, on unchanged ones.
+
+    """
+
+    phase: str
+    number: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float

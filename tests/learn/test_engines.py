@@ -27,7 +27,7 @@ def pixels(backbone: Backbone, drawn_pets: Path) -> np.ndarray:
 def test_every_engine_gives_the_features_of_torch(backbone: Backbone, pixels: np.ndarray) -> None:
     with torch.inference_mode():
         expected = backbone.extractor(torch.from_numpy(pixels)).numpy()
-    for name, build in engines._builders(backbone).items():
+    for name, build in engines._builders(backbone.extractor, backbone.pixels_shape).items():
         features = build()(pixels)
         assert features.shape == expected.shape
         least = 0.99 if name.endswith("bf16") else 0.99999
@@ -37,16 +37,18 @@ def test_every_engine_gives_the_features_of_torch(backbone: Backbone, pixels: np
 def test_a_fast_but_wrong_engine_loses(
     backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = engines._builders(backbone)
+    honest = engines._builders(backbone.extractor, backbone.pixels_shape)
     noise = np.random.default_rng(0).normal(size=(8, backbone.num_features)).astype(np.float32)
     builders = {"cheat": lambda: lambda _: noise, "onnxruntime": honest["onnxruntime"]}
-    monkeypatch.setattr(engines, "_builders", lambda _: builders)
-    assert engines.fastest_engine(backbone, pixels).name == "onnxruntime"
+    monkeypatch.setattr(engines, "_builders", lambda *_: builders)
+    assert engines.fastest_engine(backbone.extractor, pixels).name == "onnxruntime"
 
 
 def test_the_engine_chosen_before_is_taken_unraced(backbone: Backbone, pixels: np.ndarray) -> None:
-    assert engines.fastest_engine(backbone, pixels, prefer="torch-fp32").name == "torch-fp32"
-    assert engines.fastest_engine(backbone, pixels, prefer="gone").name != "gone"
+    assert (
+        engines.fastest_engine(backbone.extractor, pixels, prefer="torch-fp32").name == "torch-fp32"
+    )
+    assert engines.fastest_engine(backbone.extractor, pixels, prefer="gone").name != "gone"
 
 
 def test_same_padding_is_static_in_the_graph_and_costs_nothing(

@@ -151,7 +151,7 @@ def test_a_second_run_computes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engines, "_builders", lambda _: pytest.fail("an engine was built"))
+    monkeypatch.setattr(engines, "_builders", lambda *_: pytest.fail("an engine was built"))
     config = TrainConfig(drawn_pets, seed=1, out=tmp_path / "run", cache=feature_cache)
     second = run(config)
     assert (second.run / "model.onnx").is_file()

@@ -1,0 +1,118 @@
+"""The networks that could ship: the frozen backbone with its head, and the fine-tuned one.
+
+Each is judged by photos that the judging weights never saw: the head by out-of-fold
+predictions over train and val and by test, the fine-tuned network by val and test.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from petclassify.images.index import SPLITS, Split
+from petclassify.learn.backbones import FeatureExtractor
+from petclassify.learn.calibration import fit_temperature
+from petclassify.learn.dataset import Dataset, Member
+from petclassify.learn.finetune import FineTuned
+from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
+from petclassify.learn.head import Head, HeadSearch, fit_head, search_head
+from petclassify.learn.splits import assign_folds
+from petclassify.report.metrics import Metrics, measure
+
+log = logging.getLogger(__name__)
+
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that could ship, and how it did.
+
+    Attributes:
+        extractor, head, temperature: its parts.
+        fitted_on: which splits, in words.
+        members: photos that the judging weights never saw, (N,).
+        logits: theirs, (N, classes).
+
+    """
+
+    extractor: FeatureExtractor
+    head: Head
+    temperature: float
+    fitted_on: str
+    members: list[Member]
+    logits: NDArray[np.float64]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, classes), calibrated."""
+        shares: NDArray[np.float64] = softmax(self.logits / self.temperature, axis=1)
+        return shares
+
+    def metrics(self, class_names: tuple[str, ...]) -> dict[Split, Metrics]:
+        """The figures of val and, where there is one, of test."""
+        labels = np.array([member.label for member in self.members])
+        splits = np.array([member.split for member in self.members])
+        return {
+            split: measure(
+                self.probabilities[splits == split], labels[splits == split], class_names
+            )
+            for split in SPLITS
+            if split != "train" and np.any(splits == split)
+        }
+
+
+def frozen_candidate(
+    dataset: Dataset, frozen: FrozenPass, seed: int
+) -> tuple[HeadSearch, Candidate]:
+    """Search the head, fit its temperature, and judge every photo by a head that never saw it."""
+    fitted, tested = dataset.of(*FITTED_SPLITS), dataset.of("test")
+    labels = np.array([member.label for member in fitted])
+    digests = [member.digest for member in fitted]
+    folds = assign_folds(labels.tolist(), digests, N_FOLDS, seed)
+    search = search_head(frozen.cache.get(digests, FITTED_VIEWS), labels, folds)
+    test_features = frozen.cache.get([member.digest for member in tested], views=1)
+    candidate = Candidate(
+        frozen.backbone.extractor,
+        search.head,
+        fit_temperature(search.out_of_fold, labels),
+        "train and val",
+        fitted + tested,
+        np.vstack([search.out_of_fold, search.head.logits(test_features[:, 0])]),
+    )
+    return search, candidate
+
+
+def head_on_train(dataset: Dataset, frozen: FrozenPass, search: HeadSearch) -> Head:
+    """A head of the chosen strength that never saw val, for fine-tuning to start from."""
+    train = dataset.of("train")
+    features = frozen.cache.get([member.digest for member in train], FITTED_VIEWS)
+    return fit_head(features, np.array([member.label for member in train]), search.strength)
+
+
+def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:
+    """Take the fine-tuned network if it beat the head that it started from, on val."""
+    if tuned is not None and tuned.best_epoch is not None:
+        log.info("epoch %d ships: the least validation loss", tuned.best_epoch)
+        return _tuned_candidate(tuned)
+    assert frozen is not None, "from random weights, the first epoch is better than none"
+    if tuned is not None:
+        start, *epochs = tuned.state.val_losses
+        log.info(
+            "fine-tuning did not beat the frozen head on validation (loss %.4f, the head's %.4f): "
+            "the head's model ships",
+            min(epochs),
+            start,
+        )
+    return frozen
+
+
+def _tuned_candidate(tuned: FineTuned) -> Candidate:
+    val = np.array([member.split == "val" for member in tuned.members])
+    labels = np.array([member.label for member in tuned.members])
+    temperature = fit_temperature(tuned.logits[val], labels[val])
+    return Candidate(tuned.extractor, tuned.head, temperature, "train", tuned.members, tuned.logits)

@@ -1,0 +1,61 @@
+"""One process or several, by Lightning Fabric.
+
+Under `torchrun` every process runs this same program. The first makes the features, writes
+every file and talks; the others wait until it joins, find the features in the cache, and
+help with the fit.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from petclassify.config import Device
+from petclassify.errors import EnvironmentFault
+from petclassify.learn.precision import Arithmetic
+
+_PATIENCE = datetime.timedelta(days=2)  # the first process may decode millions of photos
+
+
+class Processes:
+    """The processes of this run."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self._local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+        if not self.is_first:
+            logging.getLogger("petclassify").setLevel(logging.ERROR)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and talks."""
+        return self.rank == 0
+
+    def join(self, arithmetic: Arithmetic | None = None) -> Fabric:
+        """Wait for all processes, and set up device, precision and gradient exchange.
+
+        Raises:
+            EnvironmentFault: the device that was asked for is not here.
+
+        """
+        try:
+            fabric = Fabric(
+                accelerator="auto" if self._device == "auto" else self._device,
+                devices=self._local_size,
+                num_nodes=self.size // self._local_size,
+                strategy=DDPStrategy(timeout=_PATIENCE) if self.size > 1 else "auto",
+                precision=arithmetic.fabric if arithmetic else "32-true",  # type: ignore[arg-type]
+            )
+        except RuntimeError as error:
+            raise EnvironmentFault(
+                f"--device {self._device}: not to be had here. Use --device auto"
+            ) from error
+        fabric.launch()
+        return fabric

@@ -1,0 +1,91 @@
+"""What a run says of itself: the options in config.json, the facts in the model file."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import petclassify
+from petclassify.config import TrainConfig
+from petclassify.images.index import Split
+from petclassify.learn.backbones import Backbone
+from petclassify.learn.candidates import Candidate
+from petclassify.learn.dataset import Dataset
+from petclassify.learn.finetune import FineTuned
+from petclassify.learn.head import HeadSearch
+from petclassify.report.metrics import Metrics
+
+
+def asked(config: TrainConfig) -> dict[str, Any]:
+    """The options as they were given, paths made absolute."""
+    from_file = config.weights not in {"pretrained", "none"}
+    return asdict(config) | {
+        "data": str(config.data.resolve()),
+        "weights": str(Path(config.weights).resolve()) if from_file else config.weights,
+        "out": None if config.out is None else str(config.out.resolve()),
+        "cache": None if config.cache is None else str(config.cache.resolve()),
+    }
+
+
+def resolved(
+    config: TrainConfig,
+    run: Path,
+    backbone: Backbone,
+    engine: str | None,
+    search: HeadSearch | None,
+    tuned: FineTuned | None,
+) -> dict[str, Any]:
+    """Every option as it came out, and what was chosen on the way."""
+    found: dict[str, Any] = asked(config) | {
+        "image_size": backbone.resize.crop,
+        "out": str(run.resolve()),
+        "resize": asdict(backbone.resize),
+        "engine": engine,
+        "versions": versions(),
+    }
+    if search is not None:
+        found["head"] = {
+            "l2": search.strength,
+            "chosen_by": f"{search.num_folds}-fold cross-validation over train and val",
+            "fitted_on": "train and val",
+        }
+    if tuned is not None:
+        found["fine_tuning"] = {
+            "best_epoch": tuned.best_epoch,
+            "epochs_done": len(tuned.state.epochs),
+            "arithmetic": tuned.state.arithmetic,
+        }
+    return found
+
+
+def training_facts(
+    config: TrainConfig, dataset: Dataset, metrics: Mapping[Split, Metrics], shipped: Candidate
+) -> dict[str, Any]:
+    """What the model file says of its own making. No paths: it is made to be handed on."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "photos": dataset.to_dict()["photos"],
+        "weights": config.weights if config.weights in {"pretrained", "none"} else "file",
+        "unfreeze": config.fit.unfreeze if shipped.fitted_on == "train" else "none",
+        "seed": config.seed,
+        "fitted_on": shipped.fitted_on,
+        "metrics": {
+            split: {"accuracy": m.accuracy, "log_loss": m.log_loss, "ece": m.ece, "count": m.count}
+            for split, m in metrics.items()
+        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide what comes out."""
+    packages = ("torch", "timm", "scikit-learn", "onnxruntime", "numpy", "pillow")
+    return {
+        "petclassify": petclassify.__version__,
+        "python": platform.python_version(),
+    } | {package: version(package) for package in packages}

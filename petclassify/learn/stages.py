@@ -1,0 +1,71 @@
+"""The stages of a backbone, from stem to top, as timm groups its layers.
+
+timm's `group_matcher(coarse=True)` names the stages of every network it knows. What is
+left to do here: a last group that holds nothing but a norm (DenseNet, Swin) belongs to the
+stage below it, since opening a norm alone would open nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from timm.models import group_parameters
+from torch import nn
+
+from petclassify.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: what its parameters have in common, such as `layer4`.
+        parameters: their names in the network.
+
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+def find_stages(network: nn.Module) -> list[Stage]:
+    """Group a timm network's parameters into stages, stem first.
+
+    Raises:
+        UsageError: timm does not say how this network is grouped.
+
+    """
+    matcher = getattr(network, "group_matcher", None)
+    if matcher is None:
+        raise UsageError(
+            f"{type(network).__name__}: timm does not name its stages. Use --unfreeze none"
+        )
+    number_of = group_parameters(network, matcher(coarse=True), reverse=True)
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, _ in network.named_parameters():
+        names[number_of[name]].append(name)
+    groups = [names[number] for number in sorted(names)]
+    dimensions = {name: parameter.ndim for name, parameter in network.named_parameters()}
+    if len(groups) > 1 and all(dimensions[name] <= 1 for name in groups[-1]):
+        groups[-2:] = [groups[-2] + groups[-1]]
+    return [Stage(_name(group, groups), tuple(group)) for group in groups]
+
+
+def open_top(network: nn.Module, stages: list[Stage], count: int) -> None:
+    """Let the parameters of the last `count` stages be trained, and no others."""
+    opened = {name for stage in stages[len(stages) - count :] for name in stage.parameters}
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in opened)
+
+
+def _name(group: list[str], groups: list[list[str]]) -> str:
+    """The shortest module name above a stage's first parameter that no other stage shares."""
+    parts = group[0].split(".")
+    others = [name for other in groups if other is not group for name in other]
+    for length in range(1, len(parts)):
+        prefix = ".".join(parts[:length])
+        if not any(name.startswith(f"{prefix}.") for name in others):
+            return prefix
+    return group[0]
