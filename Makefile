@@ -31,6 +31,7 @@ check-all: check
 
 bench: setup
 	$(BIN)/python benchmarks/spine.py
+	$(BIN)/python benchmarks/finetuning.py
 
 clean:
 	rm -rf $(VENV) .venv-base

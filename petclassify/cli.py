@@ -21,18 +21,17 @@ import petclassify
 from petclassify.config import DEFAULT_BACKBONE, FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ExitCode, UsageError
 from petclassify.options import (
-    Augment,
-    AugmentOption,
     BatchSizeOption,
     CacheOption,
-    ClassWeights,
+    ClassWeightsOption,
     ClipGradOption,
     ColorJitterOption,
     CropOption,
-    Device,
+    DeviceOption,
     DropoutOption,
     EmaOption,
     EpochsOption,
+    HelpLeversOption,
     HflipOption,
     ImageSizeOption,
     L1Option,
@@ -41,16 +40,16 @@ from petclassify.options import (
     LrOption,
     MomentumOption,
     NoiseOption,
-    OptimizerName,
+    OptimizerOption,
     PatienceOption,
-    Precision,
+    PrecisionOption,
+    PresetOption,
     ResumeOption,
     RotateOption,
     ScaleOption,
-    ScheduleName,
+    ScheduleOption,
     SeedOption,
     TensorboardOption,
-    Unfreeze,
     UnfreezeOption,
     VflipOption,
     WarmupOption,
@@ -140,10 +139,10 @@ def train(
         bool, typer.Option("--strict", help="Refuse a photo that lies in two splits.")
     ] = False,
     cache: CacheOption = None,
-    unfreeze: UnfreezeOption = Unfreeze.NONE,
+    unfreeze: UnfreezeOption = FIT.unfreeze,
     epochs: EpochsOption = FIT.epochs,
     batch_size: BatchSizeOption = FIT.batch_size,
-    optimizer: OptimizerName = OptimizerName.ADAMW,
+    optimizer: OptimizerOption = FIT.optimizer,
     lr: LrOption = None,
     layer_decay: LayerDecayOption = FIT.layer_decay,
     momentum: MomentumOption = FIT.momentum,
@@ -151,13 +150,13 @@ def train(
     l1: L1Option = FIT.l1,
     dropout: DropoutOption = FIT.dropout,
     label_smoothing: LabelSmoothingOption = FIT.label_smoothing,
-    class_weights: ClassWeights = ClassWeights.NONE,
-    schedule: ScheduleName = ScheduleName.COSINE,
+    class_weights: ClassWeightsOption = FIT.class_weights,
+    schedule: ScheduleOption = FIT.schedule,
     warmup_epochs: WarmupOption = FIT.warmup_epochs,
     patience: PatienceOption = FIT.patience,
     ema: EmaOption = FIT.ema,
     clip_grad: ClipGradOption = FIT.clip_grad,
-    augment: AugmentOption = Augment.DEFAULT,
+    augment: PresetOption = "default",
     hflip: HflipOption = None,
     vflip: VflipOption = None,
     rotate: RotateOption = None,
@@ -165,10 +164,11 @@ def train(
     crop: CropOption = None,
     noise: NoiseOption = None,
     color_jitter: ColorJitterOption = None,
-    device: Device = Device.AUTO,
-    precision: Precision = Precision.AUTO,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     resume: ResumeOption = False,
     tensorboard: TensorboardOption = False,
+    _help_levers: HelpLeversOption = False,
 ) -> None:
     """Train a classifier on a folder of photos, judge it, and export it.
 
@@ -189,10 +189,10 @@ def train(
         **{"clip_grad": clip_grad, "layer_decay": layer_decay, "momentum": momentum},
     )
     fit = FitConfig(
-        unfreeze.value,
+        unfreeze,
         epochs,
         batch_size,
-        optimizer.value,
+        optimizer,
         lr,
         layer_decay,
         momentum,
@@ -200,13 +200,13 @@ def train(
         l1,
         dropout,
         label_smoothing,
-        class_weights.value,
-        schedule.value,
+        class_weights,
+        schedule,
         warmup_epochs,
         patience,
         ema,
         clip_grad,
-        chosen_augmentation(augment, **changes),
+        chosen_augmentation(augment, changes),
     )
     config = TrainConfig(
         data,
@@ -219,8 +219,8 @@ def train(
         strict,
         cache,
         fit,
-        device.value,
-        precision.value,
+        device,
+        precision,
         resume,
         tensorboard,
     )
@@ -315,7 +315,7 @@ def draw(
 @data_app.command()
 def preview(
     data: Annotated[Path, typer.Argument(help="Folder, as for train.")],
-    augment: AugmentOption = Augment.DEFAULT,
+    augment: PresetOption = "default",
     hflip: HflipOption = None,
     vflip: VflipOption = None,
     rotate: RotateOption = None,
@@ -326,6 +326,7 @@ def preview(
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    _help_levers: HelpLeversOption = False,
 ) -> None:
     """Show what augmentation does to a data set's photos, as a picture.
 
@@ -338,7 +339,7 @@ def preview(
     changes = {"hflip": hflip, "vflip": vflip, "rotate": rotate, "scale": scale}
     changes |= {"crop": crop, "noise": noise, "color_jitter": color_jitter}
     _require_numbers(**{name: value or 0 for name, value in changes.items()})
-    plan = chosen_augmentation(augment, **changes)
+    plan = chosen_augmentation(augment, changes)
     run(read_index(data), plan, image_size or 224, seed, out)
     typer.echo(out)
 

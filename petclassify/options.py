@@ -1,79 +1,42 @@
-"""Options that more than one command takes, and the long list of `train`.
+"""The options of `train`, and those that other commands take too.
 
-Typer reads a command's signature; these are the types that stand there. The defaults of
-fitting and of augmentation are those of `config`, named once.
+Typer reads a command's signature; these are the types that stand there. Their defaults are
+those of `config`, named once. Levers are left out of `--help`, so that it fits a screen;
+`--help-levers` shows them.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperOption
 
-from petclassify.config import NO_AUGMENTATION, Augmentation
+from petclassify.config import (
+    NO_AUGMENTATION,
+    Augmentation,
+    ClassWeights,
+    Device,
+    OptimizerName,
+    Precision,
+    ScheduleName,
+    Unfreeze,
+)
 
-
-class Unfreeze(StrEnum):
-    """Which layers open."""
-
-    NONE = "none"
-    LAST = "last"
-    GRADUAL = "gradual"
-    ALL = "all"
-
-
-class OptimizerName(StrEnum):
-    """The rule of the steps."""
-
-    ADAMW = "adamw"
-    ADAM = "adam"
-    SGD = "sgd"
-
-
-class ScheduleName(StrEnum):
-    """How the learning rate goes."""
-
-    COSINE = "cosine"
-    STEP = "step"
-    PLATEAU = "plateau"
-    CONSTANT = "constant"
-
-
-class ClassWeights(StrEnum):
-    """How much each class counts."""
-
-    NONE = "none"
-    BALANCED = "balanced"
-
-
-class Augment(StrEnum):
-    """Where augmentation starts from."""
-
-    DEFAULT = "default"
-    NONE = "none"
-
-
-class Device(StrEnum):
-    """Where open layers train."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
-class Precision(StrEnum):
-    """In which numbers open layers train."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-
+Preset = Literal["default", "none"]
 
 _USUAL = Augmentation()
+
+
+def _lever(text: str, least: float = 0, most: float | None = None) -> Any:  # noqa: ANN401
+    return typer.Option(hidden=True, min=least, max=most, help=text)
+
+
+def _change(text: str, name: str, least: float = 0, most: float = 1) -> Any:  # noqa: ANN401
+    return _lever(f"{text} Default: {getattr(_USUAL, name):g}.", least, most)
+
 
 ImageSizeOption = Annotated[
     int | None,
@@ -82,94 +45,82 @@ ImageSizeOption = Annotated[
 SeedOption = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Decides splits, folds and all that is random.")
 ]
-
-UnfreezeOption = Annotated[
-    Unfreeze,
-    typer.Option(
-        help="Which layers train too: the last stage; one more per phase from the top; all.",
-    ),
-]
-EpochsOption = Annotated[int, typer.Option(min=1, max=10_000, help="Over all phases.")]
-BatchSizeOption = Annotated[int, typer.Option(min=1, max=65_536, help="Photos per step.")]
-LrOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Learning rate of the head and the last stage. Default: by the optimizer."
-    ),
-]
-LayerDecayOption = Annotated[
-    float, typer.Option(min=0, max=1, help="Factor on the rate, per stage towards the stem.")
-]
-MomentumOption = Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")]
-WeightDecayOption = Annotated[
-    float, typer.Option(min=0, help="L2 penalty; not on biases and norms.")
-]
-L1Option = Annotated[float, typer.Option("--l1", min=0, help="L1 penalty; likewise.")]
-DropoutOption = Annotated[float, typer.Option(min=0, max=0.99, help="Before the head.")]
-LabelSmoothingOption = Annotated[
-    float, typer.Option(min=0, max=0.99, help="Share of the target spread over all classes.")
-]
-WarmupOption = Annotated[float, typer.Option(min=0, help="Epochs in which the rate rises.")]
-PatienceOption = Annotated[
-    int, typer.Option(min=0, help="Stop after so many epochs without a better one; 0: never.")
-]
-EmaOption = Annotated[
-    float, typer.Option(min=0, max=0.99999, help="Decay of a running average of weights; 0: off.")
-]
-ClipGradOption = Annotated[float, typer.Option(min=0, help="Largest gradient norm; 0: off.")]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the interrupted run of the same options.")
-]
-TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Log epochs for it too.")]
-
-AugmentOption = Annotated[
-    Augment, typer.Option(help="Random changes of training photos; those below alter it.")
-]
-HflipOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help=f"Probability of a mirror image. Default: {_USUAL.hflip:g}."),
-]
-VflipOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=1, help=f"Of turning upside down. Default: {_USUAL.vflip:g}."),
-]
-RotateOption = Annotated[
-    float | None,
-    typer.Option(min=0, max=180, help=f"Up to so many degrees. Default: {_USUAL.rotate:g}."),
-]
-ScaleOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0.01, max=1, help=f"Least share of the photo shown. Default: {_USUAL.scale:g}; 1: off."
-    ),
-]
-CropOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help=f"How far the crop may leave the middle. Default: {_USUAL.crop:g}."
-    ),
-]
-NoiseOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help=f"Gaussian noise, in shares of white. Default: {_USUAL.noise:g}."
-    ),
-]
-ColorJitterOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=1,
-        help=f"Change of brightness, contrast, saturation. Default: {_USUAL.color_jitter:g}.",
-    ),
-]
 CacheOption = Annotated[
     Path | None, typer.Option(help="Where features are kept. Default: the user's cache.")
 ]
 
+UnfreezeOption = Annotated[
+    Unfreeze, typer.Option(help="Layers that train too: last stage; stage by stage; all.")
+]
+EpochsOption = Annotated[int, typer.Option(min=1, max=10_000, help="Of open layers.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the interrupted run of these options.")
+]
+TensorboardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Log epochs for TensorBoard too.")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where open layers train.")]
+PresetOption = Annotated[
+    Preset, typer.Option("--augment", help="Random changes of training photos.")
+]
 
-def chosen_augmentation(preset: Augment, **given: float | None) -> Augmentation:
+BatchSizeOption = Annotated[int, _lever("Photos per step.", 1, 65_536)]
+OptimizerOption = Annotated[OptimizerName, typer.Option(hidden=True, help="Rule of the steps.")]
+LrOption = Annotated[
+    float | None, _lever("Of the head and the last stage. Default: by the optimizer.", 1e-12)
+]
+LayerDecayOption = Annotated[float, _lever("Factor on the rate per stage to the stem.", 0, 1)]
+MomentumOption = Annotated[float, _lever("Of SGD.", 0, 1)]
+WeightDecayOption = Annotated[float, _lever("L2; not on biases and norms.")]
+L1Option = Annotated[float, _lever("L1; not on biases and norms.")]
+DropoutOption = Annotated[float, _lever("Before the head.", 0, 0.99)]
+LabelSmoothingOption = Annotated[float, _lever("Share spread over all classes.", 0, 0.99)]
+ClassWeightsOption = Annotated[
+    ClassWeights, typer.Option(hidden=True, help="balanced: rare classes count more.")
+]
+ScheduleOption = Annotated[
+    ScheduleName, typer.Option(hidden=True, help="How the rate falls after the warm-up.")
+]
+WarmupOption = Annotated[float, _lever("Epochs in which the rate rises.")]
+PatienceOption = Annotated[int, _lever("Epochs without a better one, then stop; 0: never.")]
+EmaOption = Annotated[float, _lever("Decay of an average of weights; 0: off.", 0, 0.99999)]
+ClipGradOption = Annotated[float, _lever("Largest gradient norm; 0: off.")]
+PrecisionOption = Annotated[
+    Precision, typer.Option(hidden=True, help="Of open layers; auto measures.")
+]
+
+HflipOption = Annotated[float | None, _change("Probability of a mirror image.", "hflip")]
+VflipOption = Annotated[float | None, _change("Of turning upside down.", "vflip")]
+RotateOption = Annotated[float | None, _change("Up to so many degrees.", "rotate", 0, 180)]
+ScaleOption = Annotated[float | None, _change("Least share shown; 1: off.", "scale", 0.01)]
+CropOption = Annotated[float | None, _change("How far off the middle; 0: off.", "crop")]
+NoiseOption = Annotated[float | None, _change("Gaussian, in shares of white.", "noise")]
+ColorJitterOption = Annotated[
+    float | None, _change("Of brightness, contrast, saturation.", "color_jitter")
+]
+
+
+def chosen_augmentation(preset: Preset, changes: dict[str, float | None]) -> Augmentation:
     """The preset with what was given in its place."""
-    assert given.keys() <= {field.name for field in fields(Augmentation)}
-    start = NO_AUGMENTATION if preset == Augment.NONE else _USUAL
-    return replace(start, **{name: value for name, value in given.items() if value is not None})
+    start = NO_AUGMENTATION if preset == "none" else _USUAL
+    return replace(start, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _show_levers(context: typer.Context, asked: bool) -> None:
+    if asked:
+        for parameter in context.command.params:
+            if isinstance(parameter, TyperOption):
+                parameter.hidden = not parameter.hidden
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+HelpLeversOption = Annotated[
+    bool,
+    typer.Option(
+        "--help-levers",
+        callback=_show_levers,
+        is_eager=True,
+        help="Show the levers of fine-tuning and augmentation.",
+    ),
+]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from petclassify.images.index import SPLITS, Split
 from petclassify.learn.backbones import FeatureExtractor
-from petclassify.learn.calibration import fit_temperature
+from petclassify.learn.calibration import Calibration, fit_calibration
 from petclassify.learn.dataset import Dataset, Member
 from petclassify.learn.finetune import FineTuned
 from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
@@ -33,7 +32,7 @@ class Candidate:
     """A network that could ship, and how it did.
 
     Attributes:
-        extractor, head, temperature: its parts.
+        extractor, head, calibration: its parts.
         fitted_on: which splits, in words.
         members: photos that the judging weights never saw, (N,).
         logits: theirs, (N, classes).
@@ -42,7 +41,7 @@ class Candidate:
 
     extractor: FeatureExtractor
     head: Head
-    temperature: float
+    calibration: Calibration
     fitted_on: str
     members: list[Member]
     logits: NDArray[np.float64]
@@ -50,8 +49,7 @@ class Candidate:
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """(N, classes), calibrated."""
-        shares: NDArray[np.float64] = softmax(self.logits / self.temperature, axis=1)
-        return shares
+        return self.calibration.probabilities(self.logits)
 
     def metrics(self, class_names: tuple[str, ...]) -> dict[Split, Metrics]:
         """The figures of val and, where there is one, of test."""
@@ -69,7 +67,7 @@ class Candidate:
 def frozen_candidate(
     dataset: Dataset, frozen: FrozenPass, seed: int
 ) -> tuple[HeadSearch, Candidate]:
-    """Search the head, fit its temperature, and judge every photo by a head that never saw it."""
+    """Search the head, calibrate it, and judge every photo by a head that never saw it."""
     fitted, tested = dataset.of(*FITTED_SPLITS), dataset.of("test")
     labels = np.array([member.label for member in fitted])
     digests = [member.digest for member in fitted]
@@ -79,7 +77,7 @@ def frozen_candidate(
     candidate = Candidate(
         frozen.backbone.extractor,
         search.head,
-        fit_temperature(search.out_of_fold, labels),
+        fit_calibration(search.out_of_fold, labels),
         "train and val",
         fitted + tested,
         np.vstack([search.out_of_fold, search.head.logits(test_features[:, 0])]),
@@ -114,5 +112,5 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:
 def _tuned_candidate(tuned: FineTuned) -> Candidate:
     val = np.array([member.split == "val" for member in tuned.members])
     labels = np.array([member.label for member in tuned.members])
-    temperature = fit_temperature(tuned.logits[val], labels[val])
-    return Candidate(tuned.extractor, tuned.head, temperature, "train", tuned.members, tuned.logits)
+    calibration = fit_calibration(tuned.logits[val], labels[val])
+    return Candidate(tuned.extractor, tuned.head, calibration, "train", tuned.members, tuned.logits)

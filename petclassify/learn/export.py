@@ -75,7 +75,8 @@ def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]
     info = ModelInfo(
         class_names=model.class_names,
         preprocessing=model.backbone.resize,
-        temperature=model.temperature,
+        temperature=model.calibration.temperature,
+        doubt=model.calibration.doubt,
         network=model.backbone.name,
         training=model.training,
     )

@@ -1,6 +1,6 @@
 """Fine-tuning: from a start on, open the backbone from the top.
 
-    head on train -> phases of open stages -> the best epoch by validation -> its temperature
+    head on train -> phases of open stages -> the best epoch by validation
 
 The head that starts is fitted on train alone, so that the validation loss of every epoch
 can be held against its own. Only what beats it is worth shipping. From random weights there
@@ -31,6 +31,7 @@ from petclassify.learn.fit_state import FitState, load_state
 from petclassify.learn.fit_task import FitTask, Photos
 from petclassify.learn.head import Head
 from petclassify.learn.measured import measured_once
+from petclassify.learn.memory import keep_freed_memory
 from petclassify.learn.opened import Opened, Trainable, copied
 from petclassify.learn.precision import (
     ARITHMETIC,
@@ -105,6 +106,7 @@ def fine_tune(
         PetclassifyError: see `errors`; the message says what to do.
 
     """
+    keep_freed_memory()
     fabric = processes.join()
     state_path = fabric.broadcast(state_path)
     state = load_state(state_path) if config.resume and state_path is not None else None

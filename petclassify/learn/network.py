@@ -20,6 +20,7 @@ from petclassify.config import Resize
 from petclassify.errors import ModelError, UsageError
 from petclassify.files import write_whole
 from petclassify.learn.backbones import Backbone, FeatureExtractor, empty_backbone
+from petclassify.learn.calibration import Calibration
 from petclassify.learn.head import Head
 
 FORMAT_VERSION = 1
@@ -33,16 +34,19 @@ class Network(nn.Module):
     """
 
     temperature: Tensor
+    doubt: Tensor
 
     def __init__(self, extractor: FeatureExtractor, num_features: int, num_classes: int) -> None:
         super().__init__()
         self.extractor = extractor
         self.head = nn.Linear(num_features, num_classes)
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("doubt", torch.zeros(()))
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits = self.head(self.extractor(pixels))
-        return torch.softmax(logits / self.temperature, dim=1)
+        shares = torch.softmax(logits / self.temperature, dim=1)
+        return shares + self.doubt * (1 / shares.shape[1] - shares)
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,15 @@ class TrainedModel:
     training: dict[str, Any]
 
     @property
-    def temperature(self) -> float:
-        """By which the logits are divided."""
-        return float(self.network.temperature)
+    def calibration(self) -> Calibration:
+        """As it is in the network."""
+        return Calibration(float(self.network.temperature), float(self.network.doubt))
 
 
 def assemble(
     backbone: Backbone,
     head: Head,
-    temperature: float,
+    calibration: Calibration,
     class_names: tuple[str, ...],
     training: dict[str, Any],
 ) -> TrainedModel:
@@ -80,7 +84,8 @@ def assemble(
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(head.weight))
         network.head.bias.copy_(torch.from_numpy(head.bias))
-        network.temperature.fill_(temperature)
+        network.temperature.fill_(calibration.temperature)
+        network.doubt.fill_(calibration.doubt)
     return TrainedModel(backbone, network.eval(), class_names, training)
 
 

@@ -14,9 +14,9 @@ from petclassify.learn.opened import Trainable
 
 # Of the head and the last stage: fine-tuning, and from random weights.
 DEFAULT_LR: dict[OptimizerName, tuple[float, float]] = {
-    "adamw": (1e-4, 1e-3),
-    "adam": (1e-4, 1e-3),
-    "sgd": (3e-3, 5e-2),
+    "adamw": (3e-5, 1e-3),
+    "adam": (3e-5, 1e-3),
+    "sgd": (1e-3, 5e-2),
 }
 
 
@@ -45,7 +45,7 @@ def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Opt
     if plan.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=plan.momentum)
     rule = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-    return rule(groups, lr=lr)
+    return rule(groups, lr=lr, fused=True)
 
 
 def set_lr(optimizer: Optimizer, factor: float) -> float:

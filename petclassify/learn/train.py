@@ -3,7 +3,7 @@
     frozen pass -> split -> head [-> fine-tuning] -> calibrate -> judge on test
         -> export through the gate
 
-The head's strength and the temperature come from out-of-fold predictions over train and
+The head's strength and its calibration come from out-of-fold predictions over train and
 val together; what ships is then fitted on all of them. A fine-tuned network is fitted on
 train, chosen and calibrated on val, and ships only if it beats a head fitted on train there.
 Test photos are read with the others, but their labels are looked at once, at the end.
@@ -95,7 +95,7 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
     model = assemble(
         replace(backbone, extractor=shipped.extractor),
         shipped.head,
-        shipped.temperature,
+        shipped.calibration,
         index.class_names,
         training_facts(config, dataset, metrics, shipped),
     )

@@ -4,6 +4,9 @@ The rule for running the frozen part: once per view. A view that comes again, wh
 validation photo's, and a training photo's where nothing is changed at random, is decoded
 and run once and kept in memory, as long as KEPT_BYTES allow; reading it back always costs
 less than a forward pass. A view changed at random never comes again, so nothing is kept.
+
+Decoding and computing take turns: on a processor, threads that decode while the network
+runs keep its threads waiting for one another, which costs more than the gaps they fill.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from petclassify.learn.ahead import done_ahead
 from petclassify.learn.augment import augment
 
 KEPT_BYTES = 1 << 30
-_BATCHES_AHEAD = 2
 
 Pixels = NDArray[np.uint8]
 Run = Callable[[Pixels], NDArray[np.float32]]
@@ -82,13 +84,11 @@ class Views:
         self._bytes = 0
 
     def batches(self, order: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """Yield a tensor for each batch of photo numbers, decoding ahead."""
-        missing = [number for batch in order for number in batch if number not in self._kept]
-        ahead = _BATCHES_AHEAD * max(map(len, order), default=1)
-        decoded = done_ahead(self._read, missing, limit=ahead)
+        """Yield a tensor for each batch of photo numbers."""
         for batch in order:
             fresh = [number for number in batch if number not in self._kept]
-            rows = dict(zip(fresh, self._run([next(decoded) for _ in fresh]), strict=True))
+            decoded = list(done_ahead(self._read, fresh, limit=len(batch) + 1))
+            rows = dict(zip(fresh, self._run(decoded), strict=True))
             yield torch.from_numpy(
                 np.stack([rows[n] if n in rows else self._kept[n] for n in batch])
             )

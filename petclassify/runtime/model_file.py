@@ -4,7 +4,7 @@ Input   images         uint8 (N, height, width, 3), resized and cropped, not nor
 Output  probabilities  float32 (N, classes), calibrated
 
 The metadata property `petclassify` is JSON with the fields of `ModelInfo`. Normalisation
-and temperature are in the graph, so nobody can forget them.
+and calibration are in the graph, so nobody can forget them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class ModelInfo:
         class_names: in the order of the probabilities.
         preprocessing: how a photo becomes the input.
         temperature: by which the graph divides the logits.
+        doubt: the share of probability that it spreads over all classes alike.
         network: the backbone's name.
         training: counts, metrics, versions, date; for people.
         format_version: of this metadata.
@@ -45,6 +46,7 @@ class ModelInfo:
     preprocessing: Resize
     temperature: float
     network: str
+    doubt: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -84,6 +86,7 @@ class ModelInfo:
                     int(given["resize"]), int(given["crop"]), given["interpolation"]
                 ),
                 temperature=float(read["temperature"]),
+                doubt=float(read.get("doubt", 0.0)),
                 network=str(read["network"]),
                 training=dict(read["training"]),
             )

@@ -156,24 +156,42 @@ def test_two_processes_give_the_validation_figures_of_one(
             assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+MANY_EPOCHS = ("--epochs", "8", "--patience", "0")
+
+
+@pytest.fixture(scope="session")
+def unbroken(
+    tmp_path_factory: pytest.TempPathFactory, drawn_pets: Path, weights: Path, feature_cache: Path
+) -> Path:
+    """A run that nothing stopped."""
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    whole = command(drawn_pets, weights, feature_cache, out, *MANY_EPOCHS)
+    subprocess.run([sys.executable, *whole], check=True, capture_output=True)
+    return out
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_resumes_to_the_same_end(
-    drawn_pets: Path, weights: Path, feature_cache: Path, tmp_path: Path, number: signal.Signals
+    unbroken: Path,
+    drawn_pets: Path,
+    weights: Path,
+    feature_cache: Path,
+    tmp_path: Path,
+    number: signal.Signals,
 ) -> None:
-    epochs = ["--epochs", "8", "--patience", "0"]
-    unbroken, stopped = tmp_path / "unbroken", tmp_path / "stopped"
-    whole = [sys.executable, *command(drawn_pets, weights, feature_cache, unbroken, *epochs)]
-    subprocess.run(whole, check=True, capture_output=True)
-    asked = [sys.executable, *command(drawn_pets, weights, feature_cache, stopped, *epochs)]
+    stopped = tmp_path / "stopped"
+    asked = command(drawn_pets, weights, feature_cache, stopped, *MANY_EPOCHS)
+    asked = [sys.executable, *asked]
     state = stopped / "resume" / "state.safetensors"
     process = subprocess.Popen(asked, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while not state.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
     said = process.communicate()[1]
-    assert (
-        process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
-    )
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     assert "Traceback" not in said
     subprocess.run([*asked, "--resume"], check=True, capture_output=True)
     assert history(stopped) == history(unbroken)

@@ -6,7 +6,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from petclassify.learn.calibration import fit_temperature
 from petclassify.learn.head import SHRINKAGE_PHOTOS, fit_heads, search_head
 from petclassify.learn.splits import assign_folds
 
@@ -52,19 +51,3 @@ def test_the_strongest_penalty_that_is_as_good_is_taken() -> None:
     search = search_head(features, labels, folds)
     best = min(search.tried, key=lambda tried: tried.val_loss)
     assert search.strength >= best.strength
-
-
-def test_temperature_heals_overconfidence_and_never_harms() -> None:
-    generator = np.random.default_rng(0)
-    true_logits = generator.normal(size=(4000, 2)) * 2
-    shares = np.exp(true_logits) / np.exp(true_logits).sum(axis=1, keepdims=True)
-    labels = (generator.random(4000) > shares[:, 0]).astype(np.int64)
-    assert fit_temperature(true_logits * 5, labels) == pytest.approx(5, rel=0.15)
-    assert fit_temperature(true_logits, labels) == pytest.approx(1, rel=0.1)
-
-
-def test_twenty_right_photos_do_not_make_certainty() -> None:
-    labels = np.array([0] * 10 + [1] * 10)
-    logits = np.where(labels[:, None] == np.arange(2), 2.0, -2.0)
-    probability = 1 / (1 + np.exp(-4.0 / fit_temperature(logits, labels)))
-    assert probability < 0.99

@@ -225,7 +225,7 @@ def test_an_output_folder_in_use_is_refused_untouched(
 
 
 def test_random_frozen_weights_are_refused(drawn_pets: Path) -> None:
-    with pytest.raises(UsageError, match="learns nothing"):
+    with pytest.raises(UsageError, match="random layers learn nothing"):
         check_request(TrainConfig(drawn_pets, backbone="resnet18", weights="none"))
 
 
