@@ -125,7 +125,7 @@ def train(
     ],
     backbone: Annotated[str, typer.Option(help="Any timm name.")] = DEFAULT_BACKBONE,
     weights: Annotated[
-        str, typer.Option(help="'pretrained', or a .safetensors or .pth file.")
+        str, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
     ] = "pretrained",
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,

@@ -14,7 +14,7 @@ from petclassify.errors import ExitCode
 from tests.conftest import REPOSITORY, Outcome
 
 Run = Callable[..., Outcome]
-COMMANDS = ["train", "predict", "evaluate", "export", "demo", "data draw"]
+COMMANDS = ["train", "predict", "evaluate", "export", "demo", "data draw", "data preview"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -22,6 +22,15 @@ def test_help_fits_a_screen(petclassify: Run, command: str) -> None:
     done = petclassify(*command.split(), "--help")
     assert done.code == 0
     assert len(done.out.splitlines()) <= 40
+
+
+def test_the_levers_have_a_help_of_their_own(petclassify: Run) -> None:
+    levers = petclassify("train", "--help-levers")
+    usual = petclassify("train", "--help")
+    assert "--label-smoothing" in levers.out
+    assert "--label-smoothing" not in usual.out
+    assert "--backbone" in usual.out
+    assert "--backbone" not in levers.out
 
 
 def test_version(petclassify: Run) -> None:
@@ -34,6 +43,13 @@ def test_version(petclassify: Run) -> None:
         (["train"], ExitCode.USAGE),
         (["train", "none", "--seed", "x"], ExitCode.USAGE),
         (["nonsense"], ExitCode.USAGE),
+        (["train", "none", "--unfreeze", "some"], ExitCode.USAGE),
+        (["train", "none", "--lr", "nan"], ExitCode.USAGE),
+        (["train", "none", "--lr", "0"], ExitCode.USAGE),
+        (["train", "none", "--epochs", "0"], ExitCode.USAGE),
+        (["train", "none", "--scale", "0"], ExitCode.USAGE),
+        (["data", "preview", "none"], ExitCode.DATA),
+        (["data", "preview", "none", "--rotate", "nan"], ExitCode.USAGE),
         (["predict"], ExitCode.USAGE),
         (["predict", "x.jpg", "--format", "xml"], ExitCode.USAGE),
         (["train", "none"], ExitCode.DATA),

@@ -50,7 +50,7 @@ class FeatureExtractor(nn.Module):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained feature extractor, in eval mode, with what it expects of a photo."""
+    """A feature extractor, in eval mode, with what it expects of a photo."""
 
     name: str
     extractor: FeatureExtractor

@@ -10,10 +10,11 @@ is nothing to beat: all layers train, and the best epoch ships.
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from petclassify.config import TrainConfig
+from petclassify.errors import UsageError
 from petclassify.learn.backbones import Backbone, FeatureExtractor
 from petclassify.learn.dataset import Dataset, Member
 from petclassify.learn.feature_cache import cache_folder
@@ -31,7 +33,7 @@ from petclassify.learn.fit_state import FitState, load_state
 from petclassify.learn.fit_task import FitTask, Photos
 from petclassify.learn.head import Head
 from petclassify.learn.measured import measured_once
-from petclassify.learn.memory import keep_freed_memory
+from petclassify.learn.memory import keep_freed_memory, memory_faults_named
 from petclassify.learn.opened import Opened, Trainable, copied
 from petclassify.learn.precision import (
     ARITHMETIC,
@@ -107,9 +109,29 @@ def fine_tune(
 
     """
     keep_freed_memory()
+    with memory_faults_named():
+        return _fine_tune(config, start, dataset, state_path, processes, keep)
+
+
+def _fine_tune(
+    config: TrainConfig,
+    start: Start,
+    dataset: Dataset,
+    state_path: Path | None,
+    processes: Processes,
+    keep: Callable[[FitState], None],
+) -> FineTuned:
     fabric = processes.join()
     state_path = fabric.broadcast(state_path)
     state = load_state(state_path) if config.resume and state_path is not None else None
+    photos = _digest(dataset)
+    if state is not None:
+        if state.photos != photos:
+            raise UsageError(
+                f"{dataset.root}: its photos are not those that this run began with, so it "
+                "cannot go on. Train anew, without --resume"
+            )
+        start = replace(start, engine=state.engine)
     task = _make_task(config, start, dataset, on_cpu=_on_cpu(fabric))
     opened = task.open(_phase_after(task.phases, 0 if state is None else len(state.epochs)))
     if state is None:
@@ -119,7 +141,7 @@ def fine_tune(
         log.info("resumed after epoch %d; open layers: %s", len(state.epochs), arithmetic.name)
     fit = Fit(task, processes.join(arithmetic), arithmetic, opened)
     if state is None:
-        state = _start(task, fit, arithmetic)
+        state = _start(task, fit, arithmetic, photos)
 
     def keep_whole(state: FitState) -> None:
         if processes.is_first and state_path is not None:
@@ -193,7 +215,7 @@ def _choose(config: TrainConfig, task: FitTask, opened: Opened, fabric: Fabric) 
     return ARITHMETIC.get(fabric.broadcast(name), ARITHMETIC["fp32"])
 
 
-def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic) -> FitState:
+def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitState:
     """The state before the first epoch, with the loss that has to be beaten."""
     loss = math.inf
     if task.network.pretrained:
@@ -203,7 +225,16 @@ def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic) -> FitState:
         loss = float(-np.mean(logits[np.arange(len(labels)), labels]))
         log.info("fine-tuning starts from the head on train: val loss %.4f", loss)
     average = copied(task.tensors()) if task.plan.ema else {}
-    return FitState((), loss, arithmetic.name, {}, average, {}, {})
+    engine = task.network.engine
+    return FitState((), loss, arithmetic.name, engine, photos, {}, average, {}, {})
+
+
+def _digest(dataset: Dataset) -> str:
+    """Of what is learnt from and judged on: a run that goes on must find the same."""
+    digest = hashlib.sha256(repr(dataset.class_names).encode())
+    for member in dataset.members:
+        digest.update(f"{member.digest} {member.label} {member.split}".encode())
+    return digest.hexdigest()
 
 
 def _best_epoch(state: FitState) -> int | None:

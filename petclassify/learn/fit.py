@@ -22,7 +22,7 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from petclassify.errors import DivergedError, EnvironmentFault
+from petclassify.errors import DivergedError, UsageError
 from petclassify.learn.fit_state import FitState, Tensors
 from petclassify.learn.fit_task import FitTask
 from petclassify.learn.objective import Objective, Tally
@@ -84,15 +84,17 @@ class Fit:
 
         """
         if state.epochs:
+            self._place(self.opened)  # first, so that the optimizer's state follows
             load_optimizer_tensors(self._optimizer, state.optimizer)
             self._task.network.load(state.weights)
         for phase in self._task.phases:
-            if phase.last_epoch <= len(state.epochs):
+            if phase.last_epoch <= len(state.epochs) or is_over(
+                self._task.plan, phase, state.val_losses
+            ):
                 continue
             if phase.open_stages != self.opened.stages:
                 self.opened = self._task.open(phase)
-            with _memory_faults_named():
-                state = self._run_phase(phase, state, keep)
+            state = self._run_phase(phase, state, keep)
         return state
 
     def logits(self, views: Views, count: int) -> Logits:
@@ -100,7 +102,7 @@ class Fit:
         rank, size = self._fabric.global_rank, self._fabric.world_size
         mine = _chunks(range(rank, count, size), _EVAL_BATCH_SIZE)
         found = torch.zeros(count, self._task.network.head.out_features)
-        module = self.opened.module.to(self._fabric.device).to(memory_format=self._layout).eval()
+        module = self._place(self.opened).eval()
         with torch.no_grad(), self._fabric.autocast():
             for batch, inputs in zip(mine, views.batches(mine), strict=True):
                 found[batch] = module(self._placed(inputs)).float().cpu()
@@ -110,14 +112,13 @@ class Fit:
         self, phase: Phase, state: FitState, keep: Callable[[FitState], None]
     ) -> FitState:
         task, plan, opened = self._task, self._task.plan, self.opened
-        opened.module.to(memory_format=self._layout)
-        module = self._fabric.setup_module(opened.module)
+        module = self._fabric.setup_module(self._place(opened))
         optimizer = cast(Optimizer, self._fabric.setup_optimizers(self._optimizer))
         val = Views(plain_views(task.val.paths, task.resize), opened.frozen, keep=True)
         average = {n: v.to(self._fabric.device) for n, v in state.average.items()}
         views: Views | None = None
         for number in range(len(state.epochs) + 1, phase.last_epoch + 1):
-            if is_over(plan, state.val_losses):
+            if is_over(plan, phase, state.val_losses):
                 break
             if views is None or not is_off(plan.augmentation):
                 views = self._train_views(number)
@@ -136,6 +137,8 @@ class Fit:
                 epochs=(*state.epochs, epoch),
                 start_loss=state.start_loss,
                 arithmetic=state.arithmetic,
+                engine=state.engine,
+                photos=state.photos,
                 weights=task.tensors(),
                 average=average,
                 optimizer=optimizer_tensors(self._optimizer),
@@ -170,7 +173,8 @@ class Fit:
                 loss = self._step(module, optimizer, inputs, labels[mine[step]], weight, tally)
                 _require_finite(loss, number, step + 1)
                 if average:
-                    follow(average, task.tensors(), plan.ema)
+                    steps = (number - 1) * len(batches) + step
+                    follow(average, task.tensors(), plan.ema, steps)
                 done += len(batches[step])
                 advance(done, str(tally))
         self._agree_on_statistics()
@@ -223,11 +227,22 @@ class Fit:
         return Views(read, self.opened.frozen, keep=False)
 
     def _batches(self, number: int) -> list[list[int]]:
-        """The epoch's photos by number, shuffled. A rest that leaves a process idle is left out."""
+        """The epoch's photos by number, shuffled.
+
+        A rest too small for every process to have one photo is left out; two, where norms
+        learn, since one has no deviation.
+        """
         generator = np.random.default_rng([self._task.seed, number])
         order = generator.permutation(len(self._task.train.paths)).tolist()
+        least = self._fabric.world_size * (1 if self._task.network.pretrained else 2)
         batches = _chunks(order, self._task.plan.batch_size)
-        return [b for b in batches if len(b) >= self._fabric.world_size] or batches
+        usable = [batch for batch in batches if len(batch) >= least]
+        if not usable:
+            raise UsageError(
+                f"--batch-size {self._task.plan.batch_size} with {len(order)} photos to train on "
+                f"is too small: {least} photos per step are needed"
+            )
+        return usable
 
     def _summed(self, values: Tensor) -> Tensor:
         """The sum over all processes, on the CPU."""
@@ -235,6 +250,9 @@ class Fit:
             return values.cpu()
         reduced = self._fabric.all_reduce(values.to(self._fabric.device), reduce_op="sum")
         return cast(Tensor, reduced).cpu()
+
+    def _place(self, opened: Opened) -> nn.Module:
+        return opened.module.to(self._fabric.device).to(memory_format=self._layout)
 
     def _placed(self, inputs: Tensor) -> Tensor:
         return laid_out(inputs.to(self._fabric.device), self._layout)
@@ -281,21 +299,6 @@ def _tell(epoch: Epoch, epochs: int, rate: float, is_best: bool) -> None:
         rate,
         ", best so far" if is_best else "",
     )
-
-
-@contextmanager
-def _memory_faults_named() -> Iterator[None]:
-    """Turn what torch and NumPy raise for want of memory into one line with the way out."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        said = str(error).lower()
-        if isinstance(error, RuntimeError) and "allocate" not in said and "memory" not in said:
-            raise
-        raise EnvironmentFault(
-            "out of memory. Train anew with a smaller --batch-size or --image-size, or with "
-            "fewer open layers (--unfreeze last)"
-        ) from error
 
 
 def _chunks(numbers: Sequence[int], size: int) -> list[list[int]]:

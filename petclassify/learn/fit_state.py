@@ -34,6 +34,8 @@ class FitState:
         epochs: those done, in order.
         start_loss: the validation loss before the first of them.
         arithmetic: of the open layers, as chosen at the start.
+        engine: of the frozen part; None where it runs in torch.
+        photos: digest of the photos, their labels and splits.
         weights: of what may change in this fit, batch norm statistics included.
         average: the running average of the same; empty without one.
         optimizer: its moments.
@@ -44,6 +46,8 @@ class FitState:
     epochs: tuple[Epoch, ...]
     start_loss: float
     arithmetic: str
+    engine: str | None
+    photos: str
     weights: Tensors
     average: Tensors
     optimizer: Tensors
@@ -66,6 +70,8 @@ class FitState:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "start_loss": self.start_loss,
             "arithmetic": self.arithmetic,
+            "engine": self.engine,
+            "photos": self.photos,
         }
         parts = {part: getattr(self, part) for part in _PARTS}
         tensors = {
@@ -101,7 +107,14 @@ def load_state(path: Path) -> FitState | None:
             part, _, name = key.partition(":")
             parts[part][name] = value
         epochs = tuple(Epoch(**epoch) for epoch in about["epochs"])
-        return FitState(epochs, float(about["start_loss"]), str(about["arithmetic"]), **parts)
+        return FitState(
+            epochs,
+            float(about["start_loss"]),
+            str(about["arithmetic"]),
+            about["engine"],
+            str(about["photos"]),
+            **parts,
+        )
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path}: not a state that petclassify wrote, or damaged. Train anew, without --resume"

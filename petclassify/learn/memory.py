@@ -1,4 +1,4 @@
-"""Memory that a training step frees is kept for the next one.
+"""Memory in training: what a step frees is kept for the next one, and want of it is named.
 
 A step frees hundreds of megabytes of activations. glibc hands blocks of that size back to
 the system at once, and the next step has every page of them cleared and mapped again; on
@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from petclassify.errors import EnvironmentFault
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -21,3 +25,18 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def memory_faults_named() -> Iterator[None]:
+    """Turn what torch and NumPy raise for want of memory into one line with the way out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).lower()
+        if isinstance(error, RuntimeError) and "allocate" not in said and "memory" not in said:
+            raise
+        raise EnvironmentFault(
+            "out of memory. Train anew with a smaller --batch-size or --image-size, or with "
+            "fewer open layers (--unfreeze last)"
+        ) from error

@@ -76,13 +76,14 @@ class Trainable:
         """
         self.extractor.eval()
         open_top(self.extractor.network, list(self.stages), count)
-        parts = cut(self.extractor)
-        open_part, frozen = parts.open, None
-        if self.engine is None or parts.frozen is None:
-            open_part = self.extractor
-        else:
-            frozen = fastest_engine(parts.frozen, pixels, prefer=self.engine).run
-        module = nn.Sequential(open_part, nn.Dropout(dropout), self.head)
+        open_part: nn.Module = self.extractor
+        frozen: Run | None = None
+        if self.engine is not None:
+            parts = cut(self.extractor)
+            open_part = parts.open
+            if parts.frozen is not None:
+                frozen = fastest_engine(parts.frozen, pixels, prefer=self.engine).run
+        module = nn.Sequential(open_part, nn.Dropout(dropout), _InFullPrecision(self.head))
         return Opened(count, frozen, module, self.pretrained)
 
     def tensors(self, open_stages: int) -> Tensors:
@@ -109,13 +110,31 @@ class Trainable:
         self.head.load_state_dict(head)
 
 
+class _InFullPrecision(nn.Module):
+    """Runs a module outside autocast: rounded logits would choose epochs and temperatures."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            outputs: Tensor = self.module(inputs.float())
+        return outputs
+
+
 def copied(tensors: Tensors) -> Tensors:
     """The same values in memory of their own."""
     return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
-def follow(average: Tensors, tensors: Tensors, decay: float) -> None:
-    """Take a running average one step further; counters, which have none, are left alone."""
+def follow(average: Tensors, tensors: Tensors, decay: float, steps: int) -> None:
+    """Take a running average one step further; counters, which have none, are left alone.
+
+    The decay rises to its full size over the first steps, so that the start, which may be
+    random, is soon forgotten: as in timm and TensorFlow.
+    """
+    decay = min(decay, (1 + steps) / (10 + steps))
     names = [name for name, value in average.items() if torch.is_floating_point(value)]
     update: Callable[..., None] = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     update([average[name] for name in names], [tensors[name] for name in names], None)

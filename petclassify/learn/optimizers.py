@@ -45,7 +45,7 @@ def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Opt
     if plan.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=plan.momentum)
     rule = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-    return rule(groups, lr=lr, fused=True)
+    return rule(groups, lr=lr)
 
 
 def set_lr(optimizer: Optimizer, factor: float) -> float:

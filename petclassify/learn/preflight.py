@@ -16,7 +16,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from petclassify.config import TrainConfig
+from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.images.index import Index, read_index
 
@@ -41,6 +41,11 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
+    if config.fit.unfreeze == "none" and config.fit != FitConfig():
+        raise UsageError(
+            "with all layers frozen only the head is fitted, which has no epochs and no levers. "
+            "Add --unfreeze last, gradual or all, or leave the levers out"
+        )
     if config.weights == "none":
         if config.fit.unfreeze != "all":
             raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from petclassify.config import Augmentation, Resize
-from petclassify.errors import DataError, ImageError
+from petclassify.errors import DataError, ImageError, UsageError
 from petclassify.files import written_whole
 from petclassify.images.index import Index
 from petclassify.images.photo import read_pixels
@@ -30,10 +30,15 @@ def preview(index: Index, plan: Augmentation, image_size: int, seed: int, out: P
         out: the PNG to write.
 
     Raises:
+        UsageError: the PNG would replace a photo.
         DataError: none of the photos tried can be read.
         EnvironmentFault: the PNG cannot be written.
 
     """
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out}: --out names a .png file")
+    if out.exists() and out.resolve().is_relative_to(index.root.resolve()):
+        raise UsageError(f"{out}: lies in the data set, where nothing is replaced")
     resize = Resize(round(image_size / SHOWN_SHARE), image_size, "bicubic")
     rows: list[PreviewRow] = []
     reason = ""

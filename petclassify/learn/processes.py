@@ -13,6 +13,7 @@ import os
 
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from petclassify.config import Device
 from petclassify.errors import EnvironmentFault
@@ -26,9 +27,10 @@ class Processes:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self.size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.rank = int(os.environ.get("RANK", "0"))
-        self._local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # other launchers set WORLD_SIZE too
+        self.size = int(os.environ["WORLD_SIZE"]) if under_torchrun else 1
+        self.rank = int(os.environ["RANK"]) if under_torchrun else 0
+        self._local_size = int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun else 1
         logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
         if not self.is_first:
             logging.getLogger("petclassify").setLevel(logging.ERROR)
@@ -53,9 +55,10 @@ class Processes:
                 strategy=DDPStrategy(timeout=_PATIENCE) if self.size > 1 else "auto",
                 precision=arithmetic.fabric if arithmetic else "32-true",  # type: ignore[arg-type]
             )
-        except RuntimeError as error:
+        except (RuntimeError, MisconfigurationException) as error:
             raise EnvironmentFault(
-                f"--device {self._device}: not to be had here. Use --device auto"
+                f"--device {self._device} cannot be had for {self.size} process(es) here: "
+                f"{str(error).split('. ', maxsplit=1)[0]}"
             ) from error
         fabric.launch()
         return fabric

@@ -42,6 +42,7 @@ def resolved(
 ) -> dict[str, Any]:
     """Every option as it came out, and what was chosen on the way."""
     found: dict[str, Any] = asked(config) | {
+        "asked": asked(config),
         "image_size": backbone.resize.crop,
         "out": str(run.resolve()),
         "resize": asdict(backbone.resize),

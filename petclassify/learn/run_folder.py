@@ -9,7 +9,7 @@ tensorboard/            the epochs again, where that was asked for
 checkpoint.safetensors  the best model, for torch
 model.onnx              the same, to deploy
 metrics.json            val and test figures, seconds
-predictions.csv         every photo with its probabilities, by a head that never saw it
+predictions.csv         photos with their probabilities, by weights that never saw them
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import itertools
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +118,13 @@ class RunFolder:
 
         """
         path = out or _last_numbered(default_name)
+        if path is not None and path.is_dir():
+            _clear_half_written(path)
         if path is None or not path.exists() or not any(path.iterdir()):
             return cls.create(out, default_name)
         try:
             before = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            changed = _differing(before, asked)
+            changed = _differing(before.get("asked", before), asked)
         except (OSError, ValueError, AttributeError) as error:
             raise UsageError(f"{path}: not a run folder, so --resume cannot go on there") from error
         if changed:
@@ -249,19 +252,31 @@ _FREE_TO_CHANGE = {"out", "cache", "resume", "tensorboard"}
 
 def _last_numbered(name: str) -> Path | None:
     """The last of `models/<name>`, `models/<name>-2`, ..."""
-    last = None
-    for number in itertools.count(1):
-        path = RUNS / (name if number == 1 else f"{name}-{number}")
-        if not path.is_dir():
-            return last
-        last = path
-    raise AssertionError("unreachable: the numbers do not end")
+    numbered = re.compile(re.escape(name) + r"(?:-(\d+))?")
+    found = {
+        int(match[1] or 1): path
+        for path in (RUNS.iterdir() if RUNS.is_dir() else ())
+        if (match := numbered.fullmatch(path.name)) and path.is_dir()
+    }
+    return found[max(found)] if found else None
+
+
+def _clear_half_written(folder: Path) -> None:
+    """Remove the temporary files of writes that a kill cut short."""
+    for pattern in (".*.tmp", "resume/.*.tmp"):
+        for left_over in folder.glob(pattern):
+            left_over.unlink(missing_ok=True)
 
 
 def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Options that were other ones then; one left open agrees with what it came out as."""
-    return [
-        name
-        for name, value in asked.items()
-        if name not in _FREE_TO_CHANGE and value is not None and before.get(name) != value
-    ]
+    """Options that were other ones then."""
+    changed = []
+    for name, value in asked.items():
+        was = before.get(name)
+        if name in _FREE_TO_CHANGE or was == value:
+            continue
+        if isinstance(value, dict) and isinstance(was, dict):
+            changed += _differing(was, value)
+        else:
+            changed.append(f"--{name.replace('_', '-')}")
+    return changed

@@ -76,7 +76,7 @@ def lr_factor(plan: FitConfig, position: float, val_losses: Sequence[float]) -> 
     Args:
         plan: the schedule, its epochs and its warm-up.
         position: epochs done, parts counted.
-        val_losses: of the epochs done.
+        val_losses: the loss before the first epoch, then of each epoch done.
 
     """
     if position < plan.warmup_epochs:
@@ -109,15 +109,22 @@ def _plateau(_plan: FitConfig, _position: float, val_losses: Sequence[float]) ->
 _FACTORS = {"constant": _constant, "cosine": _cosine, "step": _step, "plateau": _plateau}
 
 
-def is_over(plan: FitConfig, val_losses: Sequence[float]) -> bool:
+def is_over(plan: FitConfig, phase: Phase, val_losses: Sequence[float]) -> bool:
     """Whether all epochs are done, or `patience` of them brought no better validation loss.
+
+    Patience counts in the last phase only: what a phase with few open layers cannot learn,
+    the next one may.
 
     Args:
         plan: the epochs and the patience.
+        phase: where training stands.
         val_losses: the loss before the first epoch, then of each epoch done.
 
     """
     if len(val_losses) > plan.epochs:
         return True
-    waited = len(val_losses) - 1 - min(range(len(val_losses)), key=val_losses.__getitem__)
+    if phase.last_epoch < plan.epochs:
+        return False
+    best = min(range(len(val_losses)), key=val_losses.__getitem__)
+    waited = len(val_losses) - 1 - max(best, phase.first_epoch - 1)
     return 0 < plan.patience <= waited

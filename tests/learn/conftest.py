@@ -35,14 +35,14 @@ def fit(
 
     def run(out: str = "run", **given: object) -> TrainResult:
         levers = {field.name for field in dataclasses.fields(FitConfig)}
-        plan = {"unfreeze": "last", "epochs": 2, "batch_size": 16} | {
-            name: value for name, value in given.items() if name in levers
-        }
+        plan = {name: value for name, value in given.items() if name in levers}
         others = {name: value for name, value in given.items() if name not in levers}
+        if plan.get("unfreeze") != "none":
+            plan = {"unfreeze": "last", "epochs": 2, "batch_size": 16} | plan
+        usual = {"data": drawn_pets, "weights": str(weights), "image_size": 64}
         config = TrainConfig(
-            drawn_pets,
-            BACKBONE,
-            **{"weights": str(weights), "image_size": 64, "precision": "fp32"} | others,
+            backbone=BACKBONE,
+            **usual | {"precision": "fp32"} | others,
             out=tmp_path / out,
             cache=feature_cache,
             fit=FitConfig(**plan),

@@ -12,16 +12,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from petclassify import Classifier
-from petclassify.config import FitConfig, TrainConfig
-from petclassify.errors import UsageError
+from petclassify.config import FitConfig, Resize, TrainConfig
+from petclassify.errors import DataError, EnvironmentFault, UsageError
 from petclassify.learn.export import export_run
+from petclassify.learn.measured import measured_once
+from petclassify.learn.precision import ARITHMETIC, choose_arithmetic
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import TrainResult
+from petclassify.learn.views import plain_views
+from tests.conftest import Outcome
 from tests.learn.conftest import BACKBONE
 
 Fit = Callable[..., TrainResult]
@@ -108,12 +114,44 @@ def test_resuming_a_finished_run_changes_nothing(fit: Fit) -> None:
 
 def test_resume_refuses_other_options_and_foreign_folders(fit: Fit, tmp_path: Path) -> None:
     fit(epochs=1)
-    with pytest.raises(UsageError, match=r"started with other options \(fit\)"):
+    with pytest.raises(UsageError, match=r"started with other options \(--epochs\)"):
         fit(epochs=2, resume=True)
+    with pytest.raises(UsageError, match=r"\(--image-size\)"):
+        fit(epochs=1, image_size=None, resume=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("mine")
     with pytest.raises(UsageError, match="not a run folder"):
         fit("mine", resume=True)
+
+
+def test_resume_refuses_photos_that_changed(
+    fit: Fit, drawn_pets: Path, copied: Callable[[Path], Path]
+) -> None:
+    data = copied(drawn_pets)
+    fit(epochs=1, data=data)
+    next((data / "cats").iterdir()).unlink()
+    with pytest.raises(UsageError, match="its photos are not those"):
+        fit(epochs=1, data=data, resume=True)
+
+
+def test_levers_without_open_layers_are_refused(fit: Fit) -> None:
+    with pytest.raises(UsageError, match="Add --unfreeze"):
+        fit(unfreeze="none", epochs=7)
+
+
+def test_what_a_kill_left_half_written_is_cleared(fit: Fit, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".abc.tmp").write_bytes(b"half")
+    assert not list(fit(resume=True).run.rglob("*.tmp"))
+
+
+def test_the_preview_replaces_no_photo(
+    petclassify: Callable[..., Outcome], drawn_pets: Path
+) -> None:
+    photo = next((drawn_pets / "cats").iterdir())
+    before = photo.read_bytes()
+    assert petclassify("data", "preview", drawn_pets, "--out", photo).code == 2
+    assert photo.read_bytes() == before
 
 
 def test_resume_of_what_never_began_begins(fit: Fit) -> None:
@@ -129,6 +167,67 @@ def test_tensorboard_sees_every_epoch(fit: Fit) -> None:
     assert events.Scalars("loss/val")[1].value == pytest.approx(
         float(epochs_of(run)[1]["val_loss"])
     )
+
+
+def test_a_diverged_run_ends_with_its_own_exit_code(
+    petclassify: Callable[..., Outcome],
+    drawn_pets: Path,
+    weights: Path,
+    feature_cache: Path,
+    tmp_path: Path,
+) -> None:
+    levers = ["--lr", "1e30", "--optimizer", "sgd", "--momentum", "0", "--warmup-epochs", "0"]
+    asked = command(drawn_pets, weights, feature_cache, tmp_path / "run", *levers)
+    done = petclassify(*asked[2:])
+    assert done.code == 7
+    assert done.err.splitlines()[-1].startswith("error: training diverged: the loss is")
+
+
+def test_a_device_that_is_not_here_is_refused(fit: Fit) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(EnvironmentFault, match="--device cuda cannot be had"):
+        fit(device="cuda")
+
+
+def test_a_photo_that_vanishes_during_the_fit_is_named(tmp_path: Path) -> None:
+    read = plain_views([tmp_path / "gone.jpg"], Resize(64, 64, "bilinear"))
+    with pytest.raises(DataError, match=r"gone\.jpg.*--resume"):
+        read(0)
+
+
+def test_what_was_measured_once_stands(tmp_path: Path) -> None:
+    answers = iter(["first", "second", "third"])
+    for _ in range(2):
+        assert measured_once(tmp_path, "which", lambda: next(answers)) == "first"
+    assert measured_once(tmp_path, "another", lambda: next(answers)) == "second"
+    (tmp_path / "measured.json").write_text("damaged")
+    assert measured_once(tmp_path, "which", lambda: next(answers)) == "third"
+
+
+def test_the_arithmetic_asked_for_is_taken() -> None:
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    )
+    inputs = torch.randn(4, 3, 8, 8)
+    assert choose_arithmetic("bf16", module, inputs).fabric == "bf16-mixed"
+    assert choose_arithmetic("fp32", module, inputs).fabric == "32-true"
+    assert choose_arithmetic("auto", module, inputs).name in ARITHMETIC
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_the_preview_shows_plain_and_changed_photos(
+    petclassify: Callable[..., Outcome], drawn_pets: Path
+) -> None:
+    assert petclassify("data", "preview", drawn_pets, "--image-size", "96").code == 0
+    plain = petclassify(
+        *("data", "preview", drawn_pets, "--image-size", "96", "--augment", "none"),
+        *("--out", "plain.png"),
+    )
+    assert plain.code == 0
+    changed, unchanged = (np.asarray(Image.open(n)) for n in ("preview.png", "plain.png"))
+    assert changed.shape == unchanged.shape
+    assert np.abs(changed.astype(int) - unchanged).mean() > 2
 
 
 OPTIONS = ["--image-size", "64", "--unfreeze", "last", "--batch-size", "16", "--precision", "fp32"]

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from petclassify.config import NO_AUGMENTATION, Augmentation, FitConfig
-from petclassify.errors import DivergedError, EnvironmentFault
+from petclassify.errors import DivergedError, EnvironmentFault, UsageError
 from petclassify.images.index import read_index
 from petclassify.learn.backbones import Backbone, load_backbone
-from petclassify.learn.fit import Fit, _memory_faults_named
+from petclassify.learn.fit import Fit
 from petclassify.learn.fit_state import FitState, load_state
 from petclassify.learn.fit_task import FitTask, Photos
+from petclassify.learn.memory import memory_faults_named
 from petclassify.learn.opened import Tensors, Trainable, copied
 from petclassify.learn.precision import ARITHMETIC
 from petclassify.learn.processes import Processes
@@ -66,18 +67,19 @@ def fit(drawn_pets: Path, weights: Path) -> Callable[..., Fitted]:
         start: FitState | None = None,
         few: int = 12,
         pretrained: bool = True,
+        layout: str = "fp32",
         **levers: object,
     ) -> Fitted:
         plan = dataclasses.replace(BASE, **levers)
         backbone = load_backbone(BACKBONE, str(weights), 64)
         task = make_task(plan, backbone, [*train[:few], *train[12:]], val, pretrained=pretrained)
         opened = task.open(task.phases[0])
-        arithmetic = ARITHMETIC["fp32"]
+        arithmetic = ARITHMETIC[layout]
         fabric = Processes("cpu").join(arithmetic)
         everything = task.network.tensors(len(task.network.stages))
         before = copied(everything)
         average = copied(task.tensors()) if plan.ema else {}
-        first = FitState((), float("inf"), arithmetic.name, {}, average, {}, {})
+        first = FitState((), float("inf"), arithmetic.name, None, "", {}, average, {}, {})
         state = Fit(task, fabric, arithmetic, opened).run(start or first, keep)
         return Fitted(before, copied(task.network.tensors(len(task.network.stages))), state)
 
@@ -148,7 +150,7 @@ def test_from_random_weights_norms_learn_their_statistics(fit: Callable[..., Fit
 
 LEVERS = {
     "optimizer sgd": {"optimizer": "sgd"},
-    "optimizer adam": {"optimizer": "adam", "weight_decay": 0.5},
+    "optimizer adam": {"optimizer": "adam"},
     "lr": {"lr": 5e-4},
     "batch_size": {"batch_size": 12},
     "weight_decay": {"weight_decay": 0.5},
@@ -213,7 +215,7 @@ def test_momentum_carries_on(fit: Callable[..., Fitted]) -> None:
     assert moving.distance() > 1.5 * still.distance()
 
 
-def test_label_smoothing_and_class_weights_enter_the_loss(fit: Callable[..., Fitted]) -> None:
+def test_label_smoothing_enters_the_loss(fit: Callable[..., Fitted]) -> None:
     smoothed = fit(label_smoothing=0.5, epochs=1, lr=1e-12).state.epochs[0]
     plain = fit(epochs=1, lr=1e-12).state.epochs[0]
     assert smoothed.train_loss != pytest.approx(plain.train_loss, rel=1e-3)
@@ -244,7 +246,7 @@ def test_the_average_moves_less_than_the_weights(fit: Callable[..., Fitted]) -> 
     name = "network.layer4.1.conv2.weight"
     own = (fitted.state.weights[name] - fitted.before[name]).norm()
     average = (fitted.state.average[name] - fitted.before[name]).norm()
-    assert 0 < average < 0.9 * own
+    assert 0 < average < 0.99 * own
 
 
 def test_a_seed_gives_the_same_fit_again(fit: Callable[..., Fitted]) -> None:
@@ -254,10 +256,12 @@ def test_a_seed_gives_the_same_fit_again(fit: Callable[..., Fitted]) -> None:
     assert all(torch.equal(v, second.after[n]) for n, v in first.after.items())
 
 
+@pytest.mark.parametrize("layout", ["fp32", "fp32, channels last"])
 def test_an_interrupted_fit_goes_on_to_the_same_end(
-    fit: Callable[..., Fitted], tmp_path: Path
+    fit: Callable[..., Fitted], tmp_path: Path, layout: str
 ) -> None:
-    levers = {"dropout": 0.3, "augmentation": Augmentation(), "ema": 0.9, "unfreeze": "gradual"}
+    levers = {"dropout": 0.3, "augmentation": Augmentation(), "ema": 0.9, "layout": layout}
+    levers["unfreeze"] = "gradual"
     path = tmp_path / "resume" / "state.safetensors"
     unbroken = fit(epochs=3, **levers)
 
@@ -284,10 +288,22 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
     fit: Callable[..., Fitted], tmp_path: Path
 ) -> None:
     path = tmp_path / "resume" / "state.safetensors"
-    with pytest.raises(DivergedError, match="the loss is"):
-        fit(lambda s: s.save(path), optimizer="sgd", lr=1e30, warmup_epochs=3.99, epochs=4)
+
+    def keep_and_spoil(state: FitState) -> None:
+        state.save(path)
+        state.weights["head.bias"].fill_(torch.nan)
+
+    with pytest.raises(DivergedError, match="the loss is nan in epoch 2, step 1"):
+        fit(keep_and_spoil)
     state = load_state(path)
-    assert state is None or all(np.isfinite(e.val_loss) for e in state.epochs)
+    assert state is not None
+    assert len(state.epochs) == 1
+    assert torch.isfinite(state.weights["head.bias"]).all()
+
+
+def test_a_batch_too_small_for_norms_is_refused(fit: Callable[..., Fitted]) -> None:
+    with pytest.raises(UsageError, match="2 photos per step are needed"):
+        fit(unfreeze="all", pretrained=False, batch_size=1)
 
 
 def test_a_full_disk_keeps_the_state_before(fit: Callable[..., Fitted], small_disk: Path) -> None:
@@ -306,13 +322,13 @@ TOO_MUCH = 1 << 50
 def test_want_of_memory_is_one_line_with_a_way_out() -> None:
     with (
         pytest.raises(EnvironmentFault, match="smaller --batch-size"),
-        _memory_faults_named(),
+        memory_faults_named(),
     ):
         torch.empty(TOO_MUCH, dtype=torch.uint8)
     with (
         pytest.raises(EnvironmentFault, match="smaller --batch-size"),
-        _memory_faults_named(),
+        memory_faults_named(),
     ):
         np.empty(TOO_MUCH, dtype=np.uint8)
-    with pytest.raises(RuntimeError, match="size"), _memory_faults_named():
+    with pytest.raises(RuntimeError, match="size"), memory_faults_named():
         torch.ones(2) + torch.ones(3)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from petclassify.config import FitConfig
@@ -64,9 +62,17 @@ def test_plateau_falls_when_two_epochs_brought_nothing() -> None:
 
 def test_training_ends_with_the_epochs_or_when_patience_does() -> None:
     plan = FitConfig(epochs=3, patience=2)
-    assert not is_over(plan, [1.0, 0.9, 0.95])
-    assert is_over(plan, [1.0, 0.9, 0.95, 0.91])
-    assert is_over(plan, [1.0, 0.9, 0.8, 0.7])
-    assert is_over(plan, [1.0, 1.1, 1.2])
-    assert not is_over(FitConfig(epochs=3, patience=0), [1.0, 1.1, 1.2])
-    assert not is_over(FitConfig(epochs=5, patience=2), [math.inf, 0.9, 0.95])
+    (only,) = plan_phases("last", STAGES, 3)
+    assert not is_over(plan, only, [1.0, 0.9, 0.95])
+    assert is_over(plan, only, [1.0, 0.9, 0.8, 0.7])
+    assert is_over(plan, only, [1.0, 1.1, 1.2])
+    assert not is_over(FitConfig(epochs=3, patience=0), only, [1.0, 1.1, 1.2])
+
+
+def test_patience_counts_in_the_last_phase_only() -> None:
+    plan = FitConfig(epochs=8, patience=2)
+    *earlier, last = plan_phases("gradual", STAGES, 8)
+    flat = [1.0] + [1.1] * 6
+    assert not is_over(plan, earlier[-1], flat)
+    assert not is_over(plan, last, flat)
+    assert is_over(FitConfig(epochs=8, patience=1), last, [*flat, 1.1])
