@@ -29,6 +29,7 @@ from petclassify.learn.objective import Objective, Tally
 from petclassify.learn.opened import Opened, copied, follow
 from petclassify.learn.optimizers import (
     l1_norm,
+    lay_out_moments,
     load_optimizer_tensors,
     make_optimizer,
     optimizer_tensors,
@@ -113,6 +114,7 @@ class Fit:
     ) -> FitState:
         task, plan, opened = self._task, self._task.plan, self.opened
         module = self._fabric.setup_module(self._place(opened))
+        lay_out_moments(self._optimizer)
         optimizer = cast(Optimizer, self._fabric.setup_optimizers(self._optimizer))
         val = Views(plain_views(task.val.paths, task.resize), opened.frozen, keep=True)
         average = {n: v.to(self._fabric.device) for n, v in state.average.items()}

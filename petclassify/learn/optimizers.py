@@ -45,7 +45,7 @@ def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Opt
     if plan.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=plan.momentum)
     rule = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-    return rule(groups, lr=lr)
+    return rule(groups, lr=lr, fused=True)
 
 
 def set_lr(optimizer: Optimizer, factor: float) -> float:
@@ -79,6 +79,14 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> 
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+
+
+def lay_out_moments(optimizer: Optimizer) -> None:
+    """Lay moments out in memory as their weights are: fused rules walk both as they lie."""
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def _groups(
