@@ -92,7 +92,7 @@ def draw_epochs(epochs: Sequence[Epoch], start_loss: float, title: str, path: Pa
     accuracy.set_ylabel("accuracy, %")
     lr.plot(numbers, [e.lr for e in epochs], "o-", color=TRAIN_COLOUR)
     lr.set_ylabel("learning rate of the head")
-    lr.ticklabel_format(axis="y", scilimits=(-3, 4))
+    lr.yaxis.set_major_formatter("{x:.1e}")
     best = min(epochs, key=lambda epoch: epoch.val_loss).number
     for axes in (loss, accuracy, lr):
         axes.axvline(best, color=BEST_COLOUR, linestyle="--", label=f"best epoch: {best}")
@@ -119,7 +119,8 @@ def _mark_phases(axes: Axes, epochs: Sequence[Epoch]) -> None:
             1.01,
             phase.split(": ")[-1],
             transform=axes.get_xaxis_transform(),
-            ha="center",
+            ha="left" if len(phases) > 3 else "center",
+            rotation=35 if len(phases) > 3 else 0,
             fontsize=8,
             color="#555555",
         )
