@@ -86,6 +86,7 @@ class Start:
     engine: str | None
 
 
+@memory_faults_named()
 def fine_tune(
     config: TrainConfig,
     start: Start,
@@ -109,18 +110,6 @@ def fine_tune(
 
     """
     keep_freed_memory()
-    with memory_faults_named():
-        return _fine_tune(config, start, dataset, state_path, processes, keep)
-
-
-def _fine_tune(
-    config: TrainConfig,
-    start: Start,
-    dataset: Dataset,
-    state_path: Path | None,
-    processes: Processes,
-    keep: Callable[[FitState], None],
-) -> FineTuned:
     fabric = processes.join()
     state_path = fabric.broadcast(state_path)
     state = load_state(state_path) if config.resume and state_path is not None else None

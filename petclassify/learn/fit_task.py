@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from petclassify.config import FitConfig, Resize
-from petclassify.learn.opened import Opened, Tensors, Trainable
+from petclassify.learn.fit_state import Tensors
+from petclassify.learn.opened import Opened, Trainable
 from petclassify.learn.schedule import Phase
 from petclassify.learn.views import Pixels, plain_views
 

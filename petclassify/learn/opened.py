@@ -17,10 +17,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from petclassify.learn.backbones import FeatureExtractor
 from petclassify.learn.cut import cut
 from petclassify.learn.engines import Pixels, fastest_engine
+from petclassify.learn.fit_state import Tensors
 from petclassify.learn.stages import Stage, open_top
 from petclassify.learn.views import Run
-
-Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

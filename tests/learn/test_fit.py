@@ -17,10 +17,10 @@ from petclassify.errors import DivergedError, EnvironmentFault, UsageError
 from petclassify.images.index import read_index
 from petclassify.learn.backbones import Backbone, load_backbone
 from petclassify.learn.fit import Fit
-from petclassify.learn.fit_state import FitState, load_state
+from petclassify.learn.fit_state import FitState, Tensors, load_state
 from petclassify.learn.fit_task import FitTask, Photos
 from petclassify.learn.memory import memory_faults_named
-from petclassify.learn.opened import Tensors, Trainable, copied
+from petclassify.learn.opened import Trainable, copied
 from petclassify.learn.precision import ARITHMETIC
 from petclassify.learn.processes import Processes
 from petclassify.learn.schedule import plan_phases
