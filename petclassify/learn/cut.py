@@ -42,11 +42,10 @@ def cut(extractor: FeatureExtractor) -> Cut:
     """Cut a feature extractor at the last value that all of its open part comes through."""
     if not any(not parameter.requires_grad for parameter in extractor.parameters()):
         return Cut(None, extractor)
-    try:
-        graph = _Tracer().trace(extractor)
-    except _TRACING_ERRORS as error:
-        log.debug("not cut, since torch.fx cannot trace it: %s", error)
+    whole = traced(extractor)
+    if whole is None:
         return Cut(None, extractor)
+    graph = whole.graph
     opened = _depending_on_open_parameters(extractor, graph)
     frozen = [node for node in graph.nodes if node not in opened and node.op.startswith("call")]
     for node in reversed(frozen):
@@ -57,6 +56,15 @@ def cut(extractor: FeatureExtractor) -> Cut:
                 fx.GraphModule(extractor, _copy_above(graph, node, above)),
             )
     return Cut(None, extractor)
+
+
+def traced(module: nn.Module) -> fx.GraphModule | None:
+    """A module as a graph, which shares its parameters; None if torch.fx cannot trace it."""
+    try:
+        return fx.GraphModule(module, _Tracer().trace(module))
+    except _TRACING_ERRORS as error:
+        log.debug("torch.fx cannot trace %s: %s", type(module).__name__, error)
+        return None
 
 
 class _Tracer(fx.Tracer):

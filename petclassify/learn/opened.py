@@ -18,6 +18,7 @@ from petclassify.learn.backbones import FeatureExtractor
 from petclassify.learn.cut import cut
 from petclassify.learn.engines import Pixels, fastest_engine
 from petclassify.learn.fit_state import Tensors
+from petclassify.learn.folding import fold_norms
 from petclassify.learn.stages import Stage, open_top
 from petclassify.learn.views import Run
 
@@ -82,6 +83,8 @@ class Trainable:
             open_part = parts.open
             if parts.frozen is not None:
                 frozen = fastest_engine(parts.frozen, pixels, prefer=self.engine).run
+        if self.pretrained:
+            open_part = fold_norms(open_part)
         module = nn.Sequential(open_part, nn.Dropout(dropout), _InFullPrecision(self.head))
         return Opened(count, frozen, module, self.pretrained)
 
