@@ -10,7 +10,7 @@ import gc
 import importlib.util
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import petclassify
-from petclassify.config import DEFAULT_BACKBONE, FitConfig, TrainConfig
+from petclassify.config import (
+    DEFAULT_BACKBONE,
+    FitConfig,
+    TrainConfig,
+    default_fit,
+    default_weights,
+)
 from petclassify.errors import EnvironmentFault, ExitCode, UsageError
 from petclassify.options import (
     BatchSizeOption,
@@ -27,6 +33,7 @@ from petclassify.options import (
     ClipGradOption,
     ColorJitterOption,
     CropOption,
+    DataRootOption,
     DeviceOption,
     DropoutOption,
     EmaOption,
@@ -56,11 +63,17 @@ from petclassify.options import (
     WeightDecayOption,
     chosen_augmentation,
 )
+from petclassify.printing import (
+    catalogue_lines,
+    class_lines,
+    comparison_lines,
+    figure_lines,
+    layer_lines,
+)
 from petclassify.runtime.output import printable
 
 if TYPE_CHECKING:
     from petclassify.learn.train import TrainResult
-    from petclassify.report.metrics import Metrics
 
 app = typer.Typer(
     help="From a folder of photos to a classifier you can deploy anywhere.",
@@ -68,7 +81,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Sample data.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Data sets: drawn, public, and a look at your own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(data_app, name="data")
 
 TRAIN_MODULES = (
@@ -85,7 +102,12 @@ ModelOption = Annotated[
 ]
 
 
+DATA_ROOT = Path("data")
 FIT = FitConfig()
+DEFAULT_NETWORKS = (
+    "zoo/lenet5,zoo/alexnet,zoo/vgg11,zoo/nin,zoo/googlenet,zoo/resnet18,zoo/densenet121,"
+    + DEFAULT_BACKBONE
+)
 
 
 class RowFormat(StrEnum):
@@ -121,12 +143,15 @@ def _options(
 @app.command()
 def train(
     data: Annotated[
-        Path, typer.Argument(help="Folder: DIR/<class>/... or DIR/{train,val,test}/<class>/...")
+        Path,
+        typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/..., or a set's name."),
     ],
-    backbone: Annotated[str, typer.Option(help="Any timm name.")] = DEFAULT_BACKBONE,
+    backbone: Annotated[
+        str, typer.Option(help="Any timm name, or zoo/NAME; see petclassify networks.")
+    ] = DEFAULT_BACKBONE,
     weights: Annotated[
-        str, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
-    ] = "pretrained",
+        str | None, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
+    ] = None,
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     out: Annotated[
@@ -139,8 +164,9 @@ def train(
         bool, typer.Option("--strict", help="Refuse a photo that lies in two splits.")
     ] = False,
     cache: CacheOption = None,
-    unfreeze: UnfreezeOption = FIT.unfreeze,
-    epochs: EpochsOption = FIT.epochs,
+    data_root: DataRootOption = DATA_ROOT,
+    unfreeze: UnfreezeOption = None,
+    epochs: EpochsOption = None,
     batch_size: BatchSizeOption = FIT.batch_size,
     optimizer: OptimizerOption = FIT.optimizer,
     lr: LrOption = None,
@@ -188,9 +214,11 @@ def train(
         **{"label_smoothing": label_smoothing, "warmup_epochs": warmup_epochs, "ema": ema},
         **{"clip_grad": clip_grad, "layer_decay": layer_decay, "momentum": momentum},
     )
+    weights = weights or default_weights(backbone)
+    usual = default_fit(backbone, weights)
     fit = FitConfig(
-        unfreeze,
-        epochs,
+        unfreeze or usual.unfreeze,
+        epochs or usual.epochs,
         batch_size,
         optimizer,
         lr,
@@ -209,7 +237,7 @@ def train(
         chosen_augmentation(augment, changes),
     )
     config = TrainConfig(
-        data,
+        _located(data, data_root),
         backbone,
         weights,
         image_size,
@@ -257,21 +285,20 @@ def evaluate(
         Path, typer.Argument(help="Labelled folder; of splits, test is judged, else all of it.")
     ],
     model: ModelOption = None,
+    data_root: DataRootOption = DATA_ROOT,
     output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
 ) -> None:
     """Measure a model file on labelled photos.
 
     Example: petclassify evaluate data/catsdogs --model models/latest
     """
+    from petclassify.images.public_sets import named_folder
     from petclassify.report.evaluate import evaluate as run
 
     _collect_from_now_on()
-    found = run(data, _chosen(model))
-    if output_format == FigureFormat.JSON:
-        typer.echo(json.dumps(found.metrics.to_dict(), indent=2))
-    else:
-        _print_figures({"photos": found.metrics})
-        _print_classes(found.metrics)
+    found = run(named_folder(data, data_root) or data, _chosen(model))
+    lines = [*figure_lines({"photos": found.metrics}), "", *class_lines(found.metrics)]
+    _print_as(output_format, found.metrics.to_dict(), lines)
     for error in found.unreadable:
         typer.echo(f"left out: {printable(str(error))}", err=True)
     if found.unreadable:
@@ -296,6 +323,107 @@ def export(
     typer.echo(export_run(run, data))
 
 
+@app.command()
+def compare(
+    data: Annotated[Path, typer.Argument(help="Data set, as for train.")],
+    networks: Annotated[
+        str, typer.Option(help="Timm names and zoo/NAME, with commas between.")
+    ] = DEFAULT_NETWORKS,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Of networks from scratch. Default: 10.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="For each network from scratch, not epochs.")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=16, max=2048, help="Window of networks from scratch. Default: their own."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Photos per step.")] = 32,
+    augment: PresetOption = "default",
+    hflip: HflipOption = None,
+    vflip: VflipOption = None,
+    rotate: RotateOption = None,
+    scale: ScaleOption = None,
+    crop: CropOption = None,
+    noise: NoiseOption = None,
+    color_jitter: ColorJitterOption = None,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; goes on there. Default: models/DATA-comparison.")
+    ] = None,
+    data_root: DataRootOption = DATA_ROOT,
+    _help_levers: HelpLeversOption = False,
+) -> None:
+    """Train networks the same way on the same split, and set them side by side.
+
+    Example: petclassify compare data/catsdogs --networks zoo/resnet18,resnet18 --minutes 2
+    """
+    _require_extra("train", TRAIN_MODULES)
+    if epochs and minutes:
+        raise UsageError("--epochs and --minutes are two budgets. Give one of them")
+    changes = {"hflip": hflip, "vflip": vflip, "rotate": rotate, "scale": scale}
+    changes |= {"crop": crop, "noise": noise, "color_jitter": color_jitter}
+    _require_numbers(minutes=minutes or 0, **{name: value or 0 for name, value in changes.items()})
+    from petclassify.learn.compare import CompareConfig, parse_networks
+    from petclassify.learn.compare import compare as run
+
+    data = _located(data, data_root)
+    config = CompareConfig(
+        data,
+        parse_networks(networks),
+        epochs,
+        minutes,
+        image_size,
+        batch_size,
+        chosen_augmentation(augment, changes),
+        seed,
+        out or Path("models") / f"{data.resolve().name}-comparison",
+    )
+    _collect_from_now_on()
+    comparison = run(config)
+    _print(comparison_lines(comparison))
+    _print(["", f"files  {config.out}/comparison.csv, .json, .png"])
+    if comparison.failures:
+        raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
+
+
+@app.command()
+def networks(
+    name: Annotated[
+        str | None, typer.Argument(help="A timm name or zoo/NAME; 'resnet*' lists names.")
+    ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option("--input", help="CxHxW. Default: colour, the network's window.")
+    ] = None,
+    num_classes: Annotated[int, typer.Option(min=1, help="Of the classifier.")] = 1000,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Show layers within layers so far. Default: all.")
+    ] = None,
+    output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
+) -> None:
+    """List networks, or show the layers of one: shapes, parameters, multiply-accumulates.
+
+    Examples: petclassify networks
+
+    petclassify networks zoo/resnet18 --input 1x224x224 --depth 1
+    """
+    _require_extra("train", TRAIN_MODULES)
+    from petclassify.learn import catalogue
+    from petclassify.learn.layer_table import describe_network, parse_shape
+
+    if name is None:
+        found = catalogue.read_catalogue()
+        _print_as(output_format, found.to_dict(), catalogue_lines(found))
+    elif set(name) & set("*?["):
+        names = catalogue.matching(name)
+        _print_as(output_format, names, names)
+    else:
+        shape = None if input_shape is None else parse_shape(input_shape)
+        table = describe_network(name, shape, num_classes)
+        _print_as(output_format, table.to_dict(), layer_lines(table, depth))
+
+
 @data_app.command()
 def draw(
     folder: Annotated[Path, typer.Argument(help="New folder to fill.")] = Path("data/drawn-pets"),
@@ -313,6 +441,23 @@ def draw(
 
 
 @data_app.command()
+def fetch(
+    name: Annotated[
+        str, typer.Argument(help="fashion-mnist, mnist, cifar10, oxford-pets or cats-vs-dogs.")
+    ],
+    data_root: DataRootOption = DATA_ROOT,
+) -> None:
+    """Fetch a public data set, checked by its SHA-256; a broken download goes on.
+
+    Example: petclassify data fetch fashion-mnist
+    """
+    _require_extra("train", TRAIN_MODULES)
+    from petclassify.learn.public_data import fetch as run
+
+    typer.echo(run(name, data_root))
+
+
+@data_app.command()
 def preview(
     data: Annotated[Path, typer.Argument(help="Folder, as for train.")],
     augment: PresetOption = "default",
@@ -326,6 +471,7 @@ def preview(
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    data_root: DataRootOption = DATA_ROOT,
     _help_levers: HelpLeversOption = False,
 ) -> None:
     """Show what augmentation does to a data set's photos, as a picture.
@@ -340,7 +486,7 @@ def preview(
     changes |= {"crop": crop, "noise": noise, "color_jitter": color_jitter}
     _require_numbers(**{name: value or 0 for name, value in changes.items()})
     plan = chosen_augmentation(augment, changes)
-    run(read_index(data), plan, image_size or 224, seed, out)
+    run(read_index(_located(data, data_root)), plan, image_size or 224, seed, out)
     typer.echo(out)
 
 
@@ -381,6 +527,13 @@ def _train(config: TrainConfig) -> None:
         _print_result(result)
 
 
+def _located(data: Path, data_root: Path) -> Path:
+    """The folder that DATA names; of a public set the pictures, fetched if they are not there."""
+    from petclassify.learn.public_data import prepare
+
+    return prepare(data, data_root)
+
+
 def _collect_from_now_on() -> None:
     """Call it when all is imported: `__main__` starts with the garbage collector off.
 
@@ -417,25 +570,22 @@ def _chosen(model: Path | None) -> Path:
     return found
 
 
+def _print_as(output_format: FigureFormat, content: object, lines: Iterable[str]) -> None:
+    if output_format == FigureFormat.JSON:
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        _print(lines)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(printable(line))
+
+
 def _print_result(result: TrainResult) -> None:
-    _print_figures({str(split): figures for split, figures in result.metrics.items()})
+    _print(figure_lines({str(split): figures for split, figures in result.metrics.items()}))
     model = result.run / "model.onnx"
     typer.echo(f"\nmodel   {model} ({model.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"curves  {result.run / 'curves.png'}")
     typer.echo(f"time    {result.seconds['total']:.1f} s")
     typer.echo(f"next    petclassify predict IMAGE --model {result.run}")
-
-
-def _print_figures(by_name: Mapping[str, Metrics]) -> None:
-    typer.echo(f"{'':8}{'photos':>8}{'accuracy':>11}{'log loss':>10}{'ECE':>8}")
-    for name, m in by_name.items():
-        typer.echo(f"{name:8}{m.count:8d}{m.accuracy:11.2%}{m.log_loss:10.4f}{m.ece:8.4f}")
-
-
-def _print_classes(metrics: Metrics) -> None:
-    width = max(12, *(len(name) + 2 for name in metrics.per_class))
-    typer.echo(f"\n{'class':{width}}{'photos':>8}{'precision':>11}{'recall':>9}{'F1':>9}")
-    for name, one in metrics.per_class.items():
-        shares = [one.precision, one.recall, one.f1]
-        shown = ["-" if share is None else f"{share:.2%}" for share in shares]
-        typer.echo(f"{name:{width}}{one.count:8d}{shown[0]:>11}{shown[1]:>9}{shown[2]:>9}")

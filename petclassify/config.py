@@ -16,6 +16,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+ZOO_PREFIX = "zoo/"  # of the networks that are trained from scratch
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class FitConfig:
         ema: decay per step of the running average of weights that is judged and kept; 0 is off.
         clip_grad: largest norm of the gradient; 0 is off.
         augmentation: of the training photos.
+        minutes: how long all epochs may take, judging on val included; the first one tells
+            how many fit, if fewer than `epochs`. 0 is no limit.
 
     """
 
@@ -111,6 +114,7 @@ class FitConfig:
     ema: float = 0.0
     clip_grad: float = 0.0
     augmentation: Augmentation = Augmentation()
+    minutes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class TrainConfig:
 
     Attributes:
         data: the data set, a folder of class folders or of split folders.
-        backbone: a timm name.
+        backbone: a timm name, or `zoo/NAME`.
         weights: "pretrained", "none", or a .safetensors or .pth file.
         image_size: side of the network's window in pixels; None takes the backbone's own.
         seed: decides the splits, the folds, and everything random in fitting.
@@ -152,3 +156,15 @@ class TrainConfig:
     precision: Precision = "auto"
     resume: bool = False
     tensorboard: bool = False
+
+
+def default_weights(backbone: str) -> str:
+    """Pretrained ones, which the zoo's networks do not have."""
+    return "none" if backbone.startswith(ZOO_PREFIX) else "pretrained"
+
+
+def default_fit(backbone: str, weights: str) -> FitConfig:
+    """Only the head; of a network of the zoo, which starts from random weights, everything."""
+    if backbone.startswith(ZOO_PREFIX) and weights == "none":
+        return FitConfig("all", epochs=10)
+    return FitConfig()

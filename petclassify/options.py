@@ -49,10 +49,19 @@ CacheOption = Annotated[
     Path | None, typer.Option(help="Where features are kept. Default: the user's cache.")
 ]
 
-UnfreezeOption = Annotated[
-    Unfreeze, typer.Option(help="Layers that train too: last stage; stage by stage; all.")
+DataRootOption = Annotated[
+    Path, typer.Option(help="Where public data sets lie, and are fetched to.")
 ]
-EpochsOption = Annotated[int, typer.Option(min=1, max=10_000, help="Of open layers.")]
+
+UnfreezeOption = Annotated[
+    Unfreeze | None, typer.Option(help="Layers that train too: last stage; stage by stage; all.")
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=10_000, help="Of open layers. Default: 4; of zoo/NAME from scratch, 10."
+    ),
+]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with the interrupted run of these options.")
 ]

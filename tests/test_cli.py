@@ -14,7 +14,10 @@ from petclassify.errors import ExitCode
 from tests.conftest import REPOSITORY, Outcome
 
 Run = Callable[..., Outcome]
-COMMANDS = ["train", "predict", "evaluate", "export", "demo", "data draw", "data preview"]
+COMMANDS = [
+    *("train", "predict", "evaluate", "export", "compare", "networks", "demo"),
+    *("data draw", "data fetch", "data preview"),
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,6 +52,8 @@ def test_version(petclassify: Run) -> None:
         (["train", "none", "--epochs", "0"], ExitCode.USAGE),
         (["train", "none", "--scale", "0"], ExitCode.USAGE),
         (["data", "preview", "none"], ExitCode.DATA),
+        (["data", "fetch", "mnits"], ExitCode.USAGE),
+        (["compare", "none"], ExitCode.DATA),
         (["data", "preview", "none", "--rotate", "nan"], ExitCode.USAGE),
         (["predict"], ExitCode.USAGE),
         (["predict", "x.jpg", "--format", "xml"], ExitCode.USAGE),

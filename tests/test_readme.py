@@ -27,7 +27,7 @@ def test_every_command_of_the_readme_runs(
     shutil.copytree(drawn_pets / "cats", "holiday")
     shutil.copy(next((drawn_pets / "dogs").iterdir()), "img.jpg")
     commands = re.findall(r"^    petclassify (.+)$", README, flags=re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 8
     for command in commands:
         done = petclassify(*shlex.split(command))
         assert done.code == 0, f"petclassify {command}: {done.err}"

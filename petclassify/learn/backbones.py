@@ -1,14 +1,17 @@
-"""Backbones: any timm network, as a function from pixels to features.
+"""Backbones: any timm network, or one of the zoo, as a function from pixels to features.
 
 timm says for each network which window, crop, filter and normalisation it was
-trained with; its data config is taken as it is.
+trained with; its data config is taken as it is. The zoo's networks see the whole middle
+square of a photo, by the channel means and deviations of the photos that they learn from.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import timm
@@ -18,7 +21,10 @@ from torch import Tensor, nn
 
 from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError, UsageError
-from petclassify.learn.weights import load_pretrained
+from petclassify.learn import zoo
+from petclassify.learn.weights import load_pretrained, load_zoo_tensors
+
+_PLAIN = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # until the photos' own are known
 
 
 class FeatureExtractor(nn.Module):
@@ -30,11 +36,22 @@ class FeatureExtractor(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).mul(255).view(1, -1, 1, 1))
+
+    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take other channel means and deviations, red, green, blue, in shares of white."""
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.tensor(values).mul(255).view(1, -1, 1, 1))
+
+    @property
+    def normalisation(self) -> dict[str, list[float]]:
+        """Channel means and deviations, red, green, blue, in shares of white."""
+        buffers = {"mean": self.mean, "std": self.std}
+        return {name: (buffer.flatten() / 255).tolist() for name, buffer in buffers.items()}
 
     @property
     def mean_colour(self) -> tuple[int, int, int]:
@@ -63,27 +80,38 @@ class Backbone:
         return (self.resize.crop, self.resize.crop, 3)
 
 
-def load_backbone(name: str, weights: str, image_size: int | None = None) -> Backbone:
+def load_backbone(
+    name: str, weights: str, image_size: int | None = None, num_classes: int = 1000
+) -> Backbone:
     """Build a backbone with its weights.
 
     Args:
-        name: a timm name, with or without its tag.
-        weights: "pretrained" or a .safetensors or .pth file.
+        name: a timm name, with or without its tag, or `zoo/NAME`.
+        weights: "pretrained" or a .safetensors or .pth file; for `zoo/NAME` a checkpoint of
+            a run with that network.
         image_size: side of the window in pixels; None takes the network's own.
+        num_classes: of the classifier that is taken off. The zoo's `nin` has features of
+            that width; to all others it does not matter.
 
     Raises:
-        UsageError: timm knows no such network, or it cannot take this window.
+        UsageError: there is no such network, or it cannot take this window.
         ModelError: the weights are refused.
         EnvironmentFault: the weights cannot be had here.
 
     """
     require_known(name)
+    if zoo.is_zoo(name):
+        backbone = empty_backbone(name, image_size, num_classes)
+        load_zoo_tensors(backbone.extractor, name, Path(weights))
+        return backbone
     build = _window_arguments(name, image_size)
     network = load_pretrained(name, weights, **build)
-    return _as_backbone(name, network, image_size)
+    return _from_timm(name, network, image_size)
 
 
-def random_backbone(name: str, image_size: int | None, seed: int) -> Backbone:
+def random_backbone(
+    name: str, image_size: int | None, seed: int, num_classes: int = 1000
+) -> Backbone:
     """Build a backbone with random weights, to be trained from scratch.
 
     Raises:
@@ -91,28 +119,39 @@ def random_backbone(name: str, image_size: int | None, seed: int) -> Backbone:
 
     """
     torch.manual_seed(seed)
-    return empty_backbone(name, image_size)
+    return empty_backbone(name, image_size, num_classes)
 
 
-def empty_backbone(name: str, image_size: int | None) -> Backbone:
+def empty_backbone(name: str, image_size: int | None, num_classes: int = 1000) -> Backbone:
     """Build a backbone with whatever weights, for a checkpoint to fill."""
     require_known(name)
-    network = timm.create_model(name, pretrained=False, **_window_arguments(name, image_size))
-    return _as_backbone(name, network, image_size)
+    if zoo.is_zoo(name):
+        network = zoo.build(name, num_classes)
+        network.head = nn.Identity()
+        crop = image_size or zoo.window_of(name)
+        extractor = FeatureExtractor(network, *_PLAIN)
+        return _as_backbone(name, extractor, Resize(crop, crop, "bilinear"))
+    bare: nn.Module = timm.create_model(
+        name, pretrained=False, **_window_arguments(name, image_size)
+    )
+    return _from_timm(name, bare, image_size)
 
 
 def require_known(name: str) -> None:
-    """Raise UsageError, with the nearest names, for a name that timm does not know."""
+    """Raise UsageError, with the nearest names, for a name that nobody knows."""
+    if zoo.is_zoo(name):
+        zoo.require_known(name)
+        return
     architecture, _, tag = name.partition(".")
     if timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name)):
         return
     known = timm.list_pretrained(f"{architecture}.*") or timm.list_models()
     near = difflib.get_close_matches(name if tag else architecture, known, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+    hint = f"did you mean {', '.join(near)}?" if near else "see petclassify networks"
     raise UsageError(f"unknown backbone {name!r}: {hint}")
 
 
-def _as_backbone(name: str, network: nn.Module, image_size: int | None) -> Backbone:
+def _from_timm(name: str, network: nn.Module, image_size: int | None) -> Backbone:
     config = timm.data.resolve_data_config(model=network)
     if config["input_size"][0] != 3:
         raise ModelError(f"{name}: takes {config['input_size'][0]} channels; photos have 3")
@@ -125,8 +164,12 @@ def _as_backbone(name: str, network: nn.Module, image_size: int | None) -> Backb
     )
     reset_classifier: Any = network.reset_classifier  # timm's convention, which torch does not type
     reset_classifier(0)
-    extractor = FeatureExtractor(network, config["mean"], config["std"]).eval()
-    extractor.requires_grad_(requires_grad=False)
+    return _as_backbone(name, FeatureExtractor(network, config["mean"], config["std"]), resize)
+
+
+def _as_backbone(name: str, extractor: FeatureExtractor, resize: Resize) -> Backbone:
+    crop = resize.crop
+    extractor.eval().requires_grad_(requires_grad=False)
     pixels = torch.zeros(1, crop, crop, 3, dtype=torch.uint8)
     try:
         with torch.inference_mode():

@@ -57,6 +57,7 @@ class FineTuned:
     Attributes:
         extractor, head: with the weights of the best epoch.
         state: the last, with the history.
+        earlier_seconds: that epochs took before this process went on with them.
         best_epoch: by validation loss, counted from 1; None where no epoch beat the start.
         members, logits: val and test, (N,) and (N, classes), by the best epoch.
 
@@ -65,6 +66,7 @@ class FineTuned:
     extractor: FeatureExtractor
     head: Head
     state: FitState
+    earlier_seconds: float
     best_epoch: int | None
     members: list[Member]
     logits: Logits
@@ -113,6 +115,7 @@ def fine_tune(
     fabric = processes.join()
     state_path = fabric.broadcast(state_path)
     state = load_state(state_path) if config.resume and state_path is not None else None
+    earlier_seconds = 0.0 if state is None else sum(state.seconds)
     photos = _digest(dataset)
     if state is not None:
         if state.photos != photos:
@@ -154,7 +157,8 @@ def fine_tune(
     logits = fit.logits(views, len(members))
     linear = task.network.head
     fitted = Head(linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy())
-    return FineTuned(task.network.extractor.cpu().eval(), fitted, state, best, members, logits)
+    extractor = task.network.extractor.cpu().eval()
+    return FineTuned(extractor, fitted, state, earlier_seconds, best, members, logits)
 
 
 def _make_task(config: TrainConfig, start: Start, dataset: Dataset, *, on_cpu: bool) -> FitTask:
@@ -215,7 +219,7 @@ def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitS
         log.info("fine-tuning starts from the head on train: val loss %.4f", loss)
     average = copied(task.tensors()) if task.plan.ema else {}
     engine = task.network.engine
-    return FitState((), loss, arithmetic.name, engine, photos, {}, average, {}, {})
+    return FitState((), (), loss, arithmetic.name, engine, photos, {}, average, {}, {})
 
 
 def _digest(dataset: Dataset) -> str:

@@ -22,6 +22,7 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from petclassify.config import FitConfig
 from petclassify.errors import DivergedError, UsageError
 from petclassify.learn.fit_state import FitState, Tensors
 from petclassify.learn.fit_task import FitTask
@@ -37,7 +38,7 @@ from petclassify.learn.optimizers import (
 )
 from petclassify.learn.precision import Arithmetic, laid_out
 from petclassify.learn.progress import track
-from petclassify.learn.schedule import Phase, is_over, lr_factor
+from petclassify.learn.schedule import Phase, is_over, lr_factor, within_budget
 from petclassify.learn.views import Views, changed_views, is_off, plain_views
 from petclassify.report.history import Epoch
 
@@ -89,9 +90,7 @@ class Fit:
             load_optimizer_tensors(self._optimizer, state.optimizer)
             self._task.network.load(state.weights)
         for phase in self._task.phases:
-            if phase.last_epoch <= len(state.epochs) or is_over(
-                self._task.plan, phase, state.val_losses
-            ):
+            if phase.last_epoch <= len(state.epochs) or self._is_over(phase, state):
                 continue
             if phase.open_stages != self.opened.stages:
                 self.opened = self._task.open(phase)
@@ -112,7 +111,7 @@ class Fit:
     def _run_phase(
         self, phase: Phase, state: FitState, keep: Callable[[FitState], None]
     ) -> FitState:
-        task, plan, opened = self._task, self._task.plan, self.opened
+        task, opened = self._task, self.opened
         module = self._fabric.setup_module(self._place(opened))
         lay_out_moments(self._optimizer)
         optimizer = cast(Optimizer, self._fabric.setup_optimizers(self._optimizer))
@@ -120,16 +119,17 @@ class Fit:
         average = {n: v.to(self._fabric.device) for n, v in state.average.items()}
         views: Views | None = None
         for number in range(len(state.epochs) + 1, phase.last_epoch + 1):
-            if is_over(plan, phase, state.val_losses):
+            if self._is_over(phase, state):
                 break
-            if views is None or not is_off(plan.augmentation):
+            plan = within_budget(task.plan, state.seconds)
+            if views is None or not is_off(task.plan.augmentation):
                 views = self._train_views(number)
             start = time.perf_counter()
             opened.train_mode()
             lr, loss, accuracy = self._train_epoch(
-                module, optimizer, views, number, state.val_losses, average
+                module, optimizer, views, plan, number, state.val_losses, average
             )
-            seconds = time.perf_counter() - start
+            train_seconds = time.perf_counter() - start
             with self._in_place(average):
                 val_loss, val_accuracy = self._judge(val, number)
                 is_best = val_loss < min(state.val_losses)
@@ -137,6 +137,7 @@ class Fit:
             epoch = Epoch(phase.name, number, lr, loss, accuracy, val_loss, val_accuracy)
             state = FitState(
                 epochs=(*state.epochs, epoch),
+                seconds=(*state.seconds, round(time.perf_counter() - start, 3)),
                 start_loss=state.start_loss,
                 arithmetic=state.arithmetic,
                 engine=state.engine,
@@ -147,7 +148,7 @@ class Fit:
                 best=best,
             )
             keep(state)
-            _tell(epoch, plan.epochs, len(task.train.paths) / seconds, is_best)
+            _tell(epoch, plan.epochs, len(task.train.paths) / train_seconds, is_best)
         return state
 
     def _train_epoch(
@@ -155,12 +156,13 @@ class Fit:
         module: nn.Module,
         optimizer: Optimizer,
         views: Views,
+        plan: FitConfig,
         number: int,
         val_losses: Sequence[float],
         average: Tensors,
     ) -> tuple[float, float, float]:
         """One pass over the training photos; returns the last lr, the loss, the accuracy."""
-        task, plan, fabric = self._task, self._task.plan, self._fabric
+        task, fabric = self._task, self._fabric
         batches = self._batches(number)
         mine = [batch[fabric.global_rank :: fabric.world_size] for batch in batches]
         labels = torch.tensor(task.train.labels, device=fabric.device)
@@ -210,6 +212,9 @@ class Fit:
             )
         optimizer.step()
         return float(loss.item())
+
+    def _is_over(self, phase: Phase, state: FitState) -> bool:
+        return is_over(within_budget(self._task.plan, state.seconds), phase, state.val_losses)
 
     def _judge(self, val: Views, number: int) -> tuple[float, float]:
         """Validation loss and accuracy."""

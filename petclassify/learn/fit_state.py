@@ -21,7 +21,7 @@ from petclassify.files import disk_faults_named, write_whole
 from petclassify.report.history import Epoch
 
 METADATA_KEY = "petclassify-resume"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Tensors = dict[str, Tensor]
 
@@ -32,6 +32,7 @@ class FitState:
 
     Attributes:
         epochs: those done, in order.
+        seconds: that each of them took.
         start_loss: the validation loss before the first of them.
         arithmetic: of the open layers, as chosen at the start.
         engine: of the frozen part; None where it runs in torch.
@@ -44,6 +45,7 @@ class FitState:
     """
 
     epochs: tuple[Epoch, ...]
+    seconds: tuple[float, ...]
     start_loss: float
     arithmetic: str
     engine: str | None
@@ -68,6 +70,7 @@ class FitState:
         about = {
             "format_version": FORMAT_VERSION,
             "epochs": [asdict(epoch) for epoch in self.epochs],
+            "seconds": self.seconds,
             "start_loss": self.start_loss,
             "arithmetic": self.arithmetic,
             "engine": self.engine,
@@ -109,6 +112,7 @@ def load_state(path: Path) -> FitState | None:
         epochs = tuple(Epoch(**epoch) for epoch in about["epochs"])
         return FitState(
             epochs,
+            tuple(float(seconds) for seconds in about["seconds"]),
             float(about["start_loss"]),
             str(about["arithmetic"]),
             about["engine"],

@@ -83,7 +83,7 @@ class FrozenPass:
         known = self.cache.known(photos, views)
         missing = [(digest, path) for digest, path in photos.items() if digest not in known]
         log.info("features: %d photos from the cache, %d to compute", len(known), len(missing))
-        decoded = _decoded_ahead(missing, self.backbone.resize)
+        decoded = decoded_ahead(missing, self.backbone.resize)
         computed, unreadable_before = 0, len(unreadable)
         with track(len(missing), "features", "photos") as advance:
             for digests, pixels in _batched(_without_unreadable(decoded, unreadable)):
@@ -94,7 +94,7 @@ class FrozenPass:
                     break
 
     def _choose_engine(self, photos: Iterable[tuple[str, Path]]) -> None:
-        decoded = _decoded_ahead(photos, self.backbone.resize)
+        decoded = decoded_ahead(photos, self.backbone.resize)
         first = next(_batched(_without_unreadable(decoded, {}), RACE_PHOTOS), None)
         if first is not None:
             self._engine = fastest_engine(
@@ -109,34 +109,7 @@ class FrozenPass:
         return np.stack([self._engine.run(view) for view in flipped], axis=1)
 
 
-def find_unreadable(
-    photos: Mapping[str, Path], resize: Resize, max_unreadable: int
-) -> dict[str, ImageError]:
-    """Decode every photo once, for networks that no frozen pass goes before.
-
-    Stops early once more photos than allowed cannot be read.
-
-    Args:
-        photos: where each photo lies, by the digest of its content.
-        resize: the window.
-        max_unreadable: how many photos may be unreadable.
-
-    Returns:
-        The photos that cannot be read, by digest.
-
-    """
-    unreadable: dict[str, ImageError] = {}
-    with track(len(photos), "check", "photos") as advance:
-        for done, (digest, outcome) in enumerate(_decoded_ahead(photos.items(), resize), start=1):
-            if isinstance(outcome, ImageError):
-                unreadable[digest] = outcome
-            advance(done)
-            if len(unreadable) > max_unreadable:
-                break
-    return unreadable
-
-
-def _decoded_ahead(
+def decoded_ahead(
     photos: Iterable[tuple[str, Path]], resize: Resize
 ) -> Iterator[tuple[str, Pixels | ImageError]]:
     """Decode ahead of the consumer, in order."""

@@ -19,6 +19,7 @@ from huggingface_hub import constants
 from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.images.index import Index, read_index
+from petclassify.learn import zoo
 
 # timm names whose ImageNet weights come with an installed package, and that package.
 PACKAGED_WEIGHTS = {
@@ -41,11 +42,20 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
+    if zoo.is_zoo(config.backbone):
+        zoo.require_known(config.backbone)
+        if config.weights == "pretrained":
+            raise UsageError(
+                f"{config.backbone} has no pretrained weights. Leave out --weights to train it "
+                "from scratch, or give the checkpoint of an earlier run"
+            )
     if config.fit.unfreeze == "none" and config.fit != FitConfig():
         raise UsageError(
             "with all layers frozen only the head is fitted, which has no epochs and no levers. "
             "Add --unfreeze last, gradual or all, or leave the levers out"
         )
+    if config.fit.minutes and config.fit.unfreeze == "gradual":
+        raise UsageError("gradual unfreezing shares out epochs, not minutes. Use last or all")
     if config.weights == "none":
         if config.fit.unfreeze != "all":
             raise UsageError(

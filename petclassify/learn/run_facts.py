@@ -74,6 +74,7 @@ def training_facts(
         "weights": config.weights if config.weights in {"pretrained", "none"} else "file",
         "unfreeze": config.fit.unfreeze if shipped.fitted_on == "train" else "none",
         "seed": config.seed,
+        "normalisation": shipped.extractor.normalisation,
         "fitted_on": shipped.fitted_on,
         "metrics": {
             split: {"accuracy": m.accuracy, "log_loss": m.log_loss, "ece": m.ece, "count": m.count}

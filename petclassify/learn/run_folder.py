@@ -65,6 +65,16 @@ class RunFolder:
         return self.path / "resume" / "state.safetensors"
 
     @property
+    def history(self) -> Path:
+        """What training tried, row by row."""
+        return self.path / "history.csv"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end: metrics.json is written last."""
+        return (self.path / "metrics.json").exists()
+
+    @property
     def curves(self) -> Path:
         """The picture of the history."""
         return self.path / "curves.png"
@@ -138,6 +148,18 @@ class RunFolder:
         """Write one of the JSON files."""
         write_whole(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read one of the JSON files.
+
+        Raises:
+            ModelError: it is missing or damaged.
+
+        """
+        try:
+            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"{self.path}: not a run folder (no whole {name} in it)") from error
+
     def write_csv(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Write one of the tables. File names keep their own bytes."""
         text = io.StringIO()
@@ -201,9 +223,8 @@ class RunFolder:
 
         """
         try:
-            config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-            return Path(config["data"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return Path(self.read_json("config.json")["data"])
+        except (KeyError, TypeError) as error:
             raise ModelError(
                 f"{self.path}: not a run folder (no whole config.json in it)"
             ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petclassify.config import FitConfig, Unfreeze
 
@@ -61,6 +61,21 @@ def plan_phases(unfreeze: Unfreeze, stage_names: Sequence[str], epochs: int) -> 
         Phase(f"gradual: {stage_names[-number]}", number, start, end)
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
     ]
+
+
+def within_budget(plan: FitConfig, seconds: Sequence[float]) -> FitConfig:
+    """The plan with as many epochs as fit into its minutes, once the first one is timed.
+
+    Until then the epochs of the plan stand, so the first one has the lr of a long fit.
+
+    Args:
+        plan: the levers.
+        seconds: of each epoch done.
+
+    """
+    if not plan.minutes or not seconds:
+        return plan
+    return replace(plan, epochs=max(1, min(plan.epochs, int(60 * plan.minutes / seconds[0]))))
 
 
 def lr_factor(plan: FitConfig, position: float, val_losses: Sequence[float]) -> float:

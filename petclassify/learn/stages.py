@@ -1,6 +1,7 @@
 """The stages of a backbone, from stem to top, as timm groups its layers.
 
-timm's `group_matcher(coarse=True)` names the stages of every network it knows. What is
+timm's `group_matcher(coarse=True)` names the stages of every network it knows; the parts of
+a network of the zoo have names of their own. What is
 left to do here: a last group that holds nothing but a norm (DenseNet, Swin) belongs to the
 stage below it, since opening a norm alone would open nothing.
 """
@@ -8,6 +9,7 @@ stage below it, since opening a norm alone would open nothing.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from timm.models import group_parameters
@@ -31,18 +33,13 @@ class Stage:
 
 
 def find_stages(network: nn.Module) -> list[Stage]:
-    """Group a timm network's parameters into stages, stem first.
+    """Group a network's parameters into stages, stem first.
 
     Raises:
         UsageError: timm does not say how this network is grouped.
 
     """
-    matcher = getattr(network, "group_matcher", None)
-    if matcher is None:
-        raise UsageError(
-            f"{type(network).__name__}: timm does not name its stages. Use --unfreeze none"
-        )
-    number_of = group_parameters(network, matcher(coarse=True), reverse=True)
+    number_of = _group_numbers(network)
     names: dict[int, list[str]] = defaultdict(list)
     for name, _ in network.named_parameters():
         names[number_of[name]].append(name)
@@ -51,6 +48,20 @@ def find_stages(network: nn.Module) -> list[Stage]:
     if len(groups) > 1 and all(dimensions[name] <= 1 for name in groups[-1]):
         groups[-2:] = [groups[-2] + groups[-1]]
     return [Stage(_name(group, groups), tuple(group)) for group in groups]
+
+
+def _group_numbers(network: nn.Module) -> Mapping[str, int]:
+    """The number of each parameter's group, stem first."""
+    if isinstance(network, nn.Sequential):
+        places = {name: place for place, (name, _) in enumerate(network.named_children())}
+        return {name: places[name.split(".")[0]] for name, _ in network.named_parameters()}
+    matcher = getattr(network, "group_matcher", None)
+    if matcher is None:
+        raise UsageError(
+            f"{type(network).__name__}: timm does not name its stages. Use --unfreeze none"
+        )
+    numbers: Mapping[str, int] = group_parameters(network, matcher(coarse=True), reverse=True)
+    return numbers
 
 
 def open_top(network: nn.Module, stages: list[Stage], count: int) -> None:

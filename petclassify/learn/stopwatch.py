@@ -21,6 +21,11 @@ class Stopwatch:
         yield
         self._stages[name] = round(time.perf_counter() - start, 3)
 
+    def add(self, name: str, seconds: float) -> None:
+        """Count time that an interrupted run spent on a stage already."""
+        self._start -= seconds
+        self._stages[name] = round(self._stages.get(name, 0.0) + seconds, 3)
+
     def seconds(self) -> dict[str, float]:
         """By stage, and in all."""
         return self._stages | {"total": round(time.perf_counter() - self._start, 3)}

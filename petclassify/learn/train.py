@@ -12,7 +12,7 @@ Test photos are read with the others, but their labels are looked at once, at th
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from petclassify.learn.epoch_log import EpochLog
 from petclassify.learn.export import export_model
 from petclassify.learn.feature_cache import FeatureCache, cache_folder
 from petclassify.learn.finetune import FineTuned, Start, fine_tune
-from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass, find_unreadable
+from petclassify.learn.first_read import read_once
+from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head import HeadSearch
 from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
 from petclassify.learn.processes import Processes
@@ -69,14 +70,16 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
     with watch.stage("index"):
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
-        backbone, frozen = _load(config)
+        backbone, frozen = _load(config, len(index.class_names))
     folder = _run_folder(config, index)
     with watch.stage("features"):
-        dataset = _read_all(dataset, config, backbone, frozen)
-        folder.write_json("data.json", dataset.to_dict())
-        require_usable(dataset, config.max_bad)
-        dataset = split_dataset(dataset, config)
-        folder.write_json("data.json", dataset.to_dict())
+        dataset = _read_all(
+            dataset,
+            config,
+            backbone,
+            frozen,
+            lambda found: folder.write_json("data.json", found.to_dict()),
+        )
     search: HeadSearch | None = None
     head: Candidate | None = None
     tuned: FineTuned | None = None
@@ -90,6 +93,7 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
             EpochLog(folder, search, tensorboard=config.tensorboard) as epoch_log,
         ):
             tuned = fine_tune(config, start, dataset, folder.state, processes, epoch_log)
+        watch.add("fine-tuning", tuned.earlier_seconds)
     shipped = choose(head, tuned)
     metrics = shipped.metrics(index.class_names)
     model = assemble(
@@ -121,8 +125,8 @@ def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
         return
     processes.join()
     dataset = prepare_dataset(index, config)
-    backbone, frozen = _load(config)
-    dataset = split_dataset(_read_all(dataset, config, backbone, frozen), config)
+    backbone, frozen = _load(config, len(index.class_names))
+    dataset = _read_all(dataset, config, backbone, frozen, lambda _: None)
     search = None
     if frozen is not None:
         search, _ = frozen_candidate(dataset, frozen, config.seed)
@@ -130,11 +134,12 @@ def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
     fine_tune(config, start, dataset, None, processes, lambda _: None)
 
 
-def _load(config: TrainConfig) -> tuple[Backbone, FrozenPass | None]:
+def _load(config: TrainConfig, num_classes: int) -> tuple[Backbone, FrozenPass | None]:
     """The backbone, and the pass of all photos through it, unless its weights are random."""
+    name, window = config.backbone, config.image_size
     if config.weights == "none":
-        return random_backbone(config.backbone, config.image_size, config.seed), None
-    backbone = load_backbone(config.backbone, config.weights, config.image_size)
+        return random_backbone(name, window, config.seed, num_classes), None
+    backbone = load_backbone(name, config.weights, window, num_classes)
     return backbone, FrozenPass(backbone, FeatureCache.open(cache_folder(config.cache), backbone))
 
 
@@ -150,22 +155,38 @@ def _run_folder(config: TrainConfig, index: Index) -> RunFolder:
 
 
 def _read_all(
-    dataset: Dataset, config: TrainConfig, backbone: Backbone, frozen: FrozenPass | None
+    dataset: Dataset,
+    config: TrainConfig,
+    backbone: Backbone,
+    frozen: FrozenPass | None,
+    tell: Callable[[Dataset], None],
 ) -> Dataset:
-    """Read every photo, and run it through the frozen backbone; return those that can be read."""
+    """Read every photo, run it through the frozen backbone, and split those that can be read.
+
+    From random weights there is nothing to run; the normalisation is then the photos' own.
+    """
     left = int(config.max_bad * dataset.total) - len(dataset.unreadable)
     if frozen is None:
-        unreadable = find_unreadable(dataset.photos(*SPLITS), backbone.resize, left)
-    else:
-        requests = [(dataset.photos(*FITTED_SPLITS), FITTED_VIEWS), (dataset.photos("test"), 1)]
-        unreadable = frozen.run(requests, max_unreadable=left)
-    dataset = dataset.without(unreadable)
+        first = read_once(dataset.photos(*SPLITS), backbone.resize, left)
+        dataset = _split(dataset.without(first.unreadable), config, tell)
+        backbone.extractor.normalise_by(*first.channels(m.digest for m in dataset.of("train")))
+        return dataset
+    requests = [(dataset.photos(*FITTED_SPLITS), FITTED_VIEWS), (dataset.photos("test"), 1)]
+    return _split(dataset.without(frozen.run(requests, left)), config, tell)
+
+
+def _split(dataset: Dataset, config: TrainConfig, tell: Callable[[Dataset], None]) -> Dataset:
+    """Say what was left out, refuse a set that lost too much, and split the others."""
+    tell(dataset)
     if dataset.unreadable:
         log.warning(
             "%d of %d photos cannot be read; data.json lists them",
             len(dataset.unreadable),
             dataset.total,
         )
+    require_usable(dataset, config.max_bad)
+    dataset = split_dataset(dataset, config)
+    tell(dataset)
     return dataset
 
 

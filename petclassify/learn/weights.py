@@ -54,16 +54,40 @@ def load_pretrained(name: str, weights: str, **build: object) -> nn.Module:
     return _from_hub(name, **build)
 
 
+def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
+    """Fill a network of the zoo, and its normalisation, from a run's checkpoint.
+
+    Raises:
+        ModelError: the file is refused, or is of another network.
+
+    """
+    check_weights_file(path)
+    own = _OWN_PREFIX.partition(".")[0] + "."
+    state = _read_tensors(path)
+    ours = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
+    try:
+        extractor.load_state_dict(ours)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: not a checkpoint of a run with {name}: {_first_line(error)}"
+        ) from error
+
+
 def read_state_dict(path: Path) -> StateDict:
-    """Read tensors by name from a .safetensors file, or from a .pth file without running it.
+    """Read a timm network's tensors by name; of our own checkpoints, the backbone's.
 
     Raises:
         ModelError: the file is damaged, or holds anything but tensors by name.
 
     """
+    return _of_backbone(_read_tensors(path))
+
+
+def _read_tensors(path: Path) -> StateDict:
+    """Read tensors by name from a .safetensors file, or from a .pth file without running it."""
     try:
         if path.suffix == ".safetensors":
-            return _of_backbone(safetensors.torch.load_file(path))
+            return safetensors.torch.load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(

@@ -79,7 +79,7 @@ def fit(drawn_pets: Path, weights: Path) -> Callable[..., Fitted]:
         everything = task.network.tensors(len(task.network.stages))
         before = copied(everything)
         average = copied(task.tensors()) if plan.ema else {}
-        first = FitState((), float("inf"), arithmetic.name, None, "", {}, average, {}, {})
+        first = FitState((), (), float("inf"), arithmetic.name, None, "", {}, average, {}, {})
         state = Fit(task, fabric, arithmetic, opened).run(start or first, keep)
         return Fitted(before, copied(task.network.tensors(len(task.network.stages))), state)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from petclassify.config import FitConfig
-from petclassify.learn.schedule import is_over, lr_factor, plan_phases
+from petclassify.learn.schedule import is_over, lr_factor, plan_phases, within_budget
 
 STAGES = ["stem", "one", "two", "three"]
 
@@ -76,3 +76,18 @@ def test_patience_counts_in_the_last_phase_only() -> None:
     assert not is_over(plan, earlier[-1], flat)
     assert not is_over(plan, last, flat)
     assert is_over(FitConfig(epochs=8, patience=1), last, [*flat, 1.1])
+
+
+def test_the_first_epoch_tells_how_many_fit_into_the_minutes() -> None:
+    plan = FitConfig("all", epochs=100, minutes=2)
+    assert within_budget(plan, []).epochs == 100
+    assert within_budget(plan, [25.0]).epochs == 4
+    assert within_budget(plan, [25.0, 60.0]).epochs == 4, "later ones change nothing"
+    assert within_budget(plan, [500.0]).epochs == 1
+    assert within_budget(plan, [0.1]).epochs == 100
+    assert within_budget(FitConfig("all", epochs=7), [1e6]).epochs == 7
+
+
+def test_within_minutes_the_rate_ends_at_zero_too() -> None:
+    plan = within_budget(FitConfig("all", epochs=10_000, minutes=1), [20.0])
+    assert lr_factor(plan, 2.999, []) < 0.001

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.images.photo import read_pixels
-from petclassify.learn.backbones import _as_backbone, load_backbone
+from petclassify.learn.backbones import _from_timm, load_backbone
 from petclassify.learn.weights import digest_weights, load_pretrained, read_state_dict
 
 # ImageNet-1k: domestic cats and wild relatives, domestic dogs.
@@ -54,7 +54,7 @@ def test_any_timm_name_gives_its_features(name: str, width: int, tmp_path: Path)
 
 
 def test_the_features_of_vgg_are_those_before_its_classifier() -> None:
-    assert _as_backbone("vgg11", timm.create_model("vgg11"), None).num_features == 4096
+    assert _from_timm("vgg11", timm.create_model("vgg11"), None).num_features == 4096
 
 
 def test_another_window_reaches_networks_with_positions(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ LOADED_FROM_HUB = """
 import sys, torch
 from safetensors.torch import load_file
 from petclassify.images.photo import read_pixels
-from petclassify.learn.backbones import _as_backbone, load_backbone
+from petclassify.learn.backbones import _from_timm, load_backbone
 name, expected = sys.argv[1], load_file(sys.argv[2])
 found = load_backbone(name, "pretrained").extractor.network.state_dict()
 assert len(found) > 10

@@ -1,0 +1,156 @@
+"""What the zoo promises, measured: `python benchmarks/zoo.py [parts]`.
+
+fashion  test accuracy on Fashion-MNIST of every network, each at a window and for as many
+         epochs as two cores take in some minutes; benchmarks/zoo_fashion.png has the curves.
+drawn    LeNet-5 on drawn pets, within a minute.
+scratch  the zoo from scratch against the default pretrained backbone, on 2,000 photos of
+         cats and dogs, the same minutes for each; benchmarks/zoo_catsdogs.png.
+
+`--runs DIR` keeps the run folders; what is finished there is not trained again.
+
+Prints the rows of a Markdown table, and writes benchmarks/zoo.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PETCLASSIFY = [sys.executable, "-m", "petclassify"]
+FASHION = Path("../shared/data/fashion-mnist").resolve()
+HERE = Path(__file__).parent
+MINUTES = 3
+Row = tuple[str, str, str]
+
+# Window in pixels, epochs, and the test accuracy to reach.
+FASHION_RUNS: dict[str, tuple[int, int, float]] = {
+    "lenet5": (32, 10, 0.88),
+    "alexnet": (67, 3, 0.88),
+    "vgg11": (32, 2, 0.88),
+    "nin": (96, 10, 0.90),
+    "googlenet": (56, 2, 0.88),
+    "resnet18": (56, 6, 0.92),
+    "densenet121": (48, 2, 0.88),
+}
+# Networks without batch norms diverge at the usual rate.
+LR = {"alexnet": 3e-4, "vgg11": 3e-4}
+OPTIONS = ("--augment", "none", "--hflip", 0.5, "--batch-size", 128, "--patience", 0)
+
+
+def petclassify(*arguments: object) -> float:
+    """Run a command, showing its log; returns its seconds."""
+    start = time.perf_counter()
+    subprocess.run([*PETCLASSIFY, *map(str, arguments)], check=True)
+    return time.perf_counter() - start
+
+
+def metrics_of(run: Path) -> dict[str, Any]:
+    """A run's metrics.json."""
+    found: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return found
+
+
+def curve(run: Path) -> list[float]:
+    """Validation accuracy by epoch."""
+    with (run / "history.csv").open(newline="") as stream:
+        return [float(row["val_accuracy"]) for row in csv.DictReader(stream) if row["epoch"]]
+
+
+def bench_fashion(_data: Path, runs: Path) -> list[Row]:
+    """Every network on the real Fashion-MNIST."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axes = figure.subplots()
+    rows = []
+    for name, (size, epochs, least) in FASHION_RUNS.items():
+        run = runs / name
+        if not (run / "metrics.json").exists():
+            lr = ("--lr", LR[name]) if name in LR else ()
+            window = ("--image-size", size, "--epochs", epochs, *OPTIONS, *lr)
+            source = (FASHION, "--data-root", runs / "data", "--backbone", f"zoo/{name}")
+            petclassify("train", *source, *window, "--out", run, "--resume")
+        accuracy = curve(run)
+        axes.plot(range(1, len(accuracy) + 1), [100 * a for a in accuracy], "o-", label=name)
+        test = metrics_of(run)["test"]["accuracy"]
+        what = f"`zoo/{name}`, Fashion-MNIST at {size} px, {epochs} epochs"
+        rows.append((f"{what}, test accuracy", f"{test:.2%}", f">= {least:.0%}"))
+        if name == "nin":
+            second = f"{accuracy[1]:.2%}"
+            rows.append((f"{what}, validation accuracy after 2", second, ">= 85.74%"))
+    axes.set(xlabel="epoch", ylabel="validation accuracy, %")
+    axes.set_title("The zoo on Fashion-MNIST, from random weights")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(HERE / "zoo_fashion.png", dpi=120)
+    return rows
+
+
+def bench_drawn(_data: Path, runs: Path) -> list[Row]:
+    """Draw, train, judge; the whole command is timed."""
+    pets = runs / "pets"
+    if not pets.exists():
+        petclassify("data", "draw", pets, "--count", 5000)
+    shutil.rmtree(runs / "drawn", ignore_errors=True)
+    options = ("--backbone", "zoo/lenet5", "--image-size", 48, "--epochs", 12, *OPTIONS)
+    seconds = petclassify("train", pets, *options, "--lr", 2e-3, "--out", runs / "drawn")
+    test = metrics_of(runs / "drawn")["test"]
+    found = f"{test['accuracy']:.1%}, {seconds:.0f} s"
+    what = f"`zoo/lenet5`, 5,000 drawn pets, test accuracy ({test['count']} pictures), seconds"
+    return [(what, found, ">= 95%, <= 60 s")]
+
+
+def bench_scratch(data: Path, runs: Path) -> list[Row]:
+    """`petclassify compare` on the photos."""
+    out = runs / "catsdogs"
+    options = ("--minutes", MINUTES, "--image-size", 96, "--out", out)
+    petclassify("compare", data, *options)
+    shutil.copy(out / "comparison.png", HERE / "zoo_catsdogs.png")
+    with (out / "comparison.csv").open(newline="") as stream:
+        return [
+            (
+                f"`{row['network']}` on {data.name}, test accuracy, seconds",
+                f"{float(row['test_accuracy']):.1%}, {float(row['seconds']):.0f} s",
+                "",
+            )
+            for row in csv.DictReader(stream)
+        ]
+
+
+PARTS: dict[str, Callable[[Path, Path], list[Row]]] = {
+    "drawn": bench_drawn,
+    "scratch": bench_scratch,
+    "fashion": bench_fashion,
+}
+
+
+def main() -> None:
+    """Measure the asked parts."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", default=list(PARTS))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/catsdogs"))
+    parser.add_argument("--runs", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        runs = given.runs or Path(temporary)
+        runs.mkdir(parents=True, exist_ok=True)
+        rows = [row for part in given.parts for row in PARTS[part](given.data, runs)]
+    print("| what | measured | wanted |\n| --- | --- | --- |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    about = {"machine": platform.processor() or platform.machine(), "rows": rows}
+    (HERE / "zoo.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

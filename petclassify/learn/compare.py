@@ -1,0 +1,231 @@
+"""`petclassify compare`: networks trained the same way on the same split, side by side.
+
+Each network has a run folder of its own below the comparison's, so what is finished is not
+done again, what was interrupted goes on, and what fails is a row less. A network of the zoo
+is trained from scratch within the budget; of a pretrained one the head is fitted, which has
+no epochs. The comparison keeps features and measured choices in a cache of its own, so that
+no network profits from earlier runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from petclassify.config import (
+    ZOO_PREFIX,
+    Augmentation,
+    FitConfig,
+    TrainConfig,
+    default_fit,
+    default_weights,
+)
+from petclassify.errors import PetclassifyError, UsageError
+from petclassify.files import disk_faults_named, write_whole, written_whole
+from petclassify.learn import zoo
+from petclassify.learn.layer_table import describe_network
+from petclassify.learn.preflight import check_request
+from petclassify.learn.run_folder import RunFolder
+from petclassify.learn.train import train
+from petclassify.report.comparison import Compared, Comparison, draw_comparison
+from petclassify.runtime.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+_UNBOUNDED_EPOCHS = 10_000
+_LATENCY_PHOTOS = 20
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """One `petclassify compare`.
+
+    Attributes:
+        data: the data set.
+        networks: timm names and `zoo/NAME`.
+        epochs: of each network from scratch; None where `minutes` is given, or the default.
+        minutes: of each network from scratch, in place of epochs.
+        image_size: side of the window of networks from scratch; None takes their own.
+        batch_size: photos per step.
+        augmentation: of the training photos.
+        seed: decides the split and everything random.
+        out: the comparison's folder.
+
+    """
+
+    data: Path
+    networks: tuple[str, ...]
+    epochs: int | None
+    minutes: float | None
+    image_size: int | None
+    batch_size: int
+    augmentation: Augmentation
+    seed: int
+    out: Path
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """Train what is not trained yet, and set all networks side by side.
+
+    Writes comparison.csv, comparison.json and comparison.png after each network.
+
+    Raises:
+        UsageError: unknown networks, or a folder that holds something else.
+        DataError: see `images.index.read_index`.
+        EnvironmentFault: the folder cannot be written.
+
+    """
+    _open_folder(config)
+    rows: list[Compared] = []
+    failures: dict[str, str] = {}
+    for network in config.networks:
+        request = _train_config(config, network)
+        try:
+            rows.append(_trained(request))
+        except PetclassifyError as error:
+            failures[network] = str(error)
+            log.warning("%s failed: %s", network, error)
+        _write(config, comparison := Comparison(_title(config), tuple(rows), dict(failures)))
+    return comparison
+
+
+def _train_config(config: CompareConfig, network: str) -> TrainConfig:
+    weights = default_weights(network)
+    fit = FitConfig()
+    image_size = None
+    if zoo.is_zoo(network):
+        usual = default_fit(network, weights)
+        fit = replace(
+            usual,
+            epochs=config.epochs or (_UNBOUNDED_EPOCHS if config.minutes else usual.epochs),
+            minutes=config.minutes or 0.0,
+            batch_size=config.batch_size,
+            patience=0,
+            augmentation=config.augmentation,
+        )
+        image_size = config.image_size
+    out = config.out / network.replace("/", "-")
+    return TrainConfig(
+        config.data,
+        network,
+        weights,
+        image_size,
+        config.seed,
+        out,
+        cache=config.out / "cache",
+        fit=fit,
+        resume=out.exists(),
+    )
+
+
+def _trained(config: TrainConfig) -> Compared:
+    """A network's figures, from its run folder if it is finished, else after training it."""
+    assert config.out is not None
+    folder = RunFolder(config.out)
+    if not folder.is_finished:
+        log.info("%s:", config.backbone)
+        train(config, check_request(config))
+    return _read(config.backbone, folder)
+
+
+def _read(network: str, folder: RunFolder) -> Compared:
+    figures = folder.read_json("metrics.json")
+    asked = folder.read_json("config.json")
+    size = int(asked["image_size"])
+    num_classes = len(figures["test"]["per_class"])
+    table = describe_network(network, (3, size, size), num_classes)
+    with folder.history.open(encoding="utf-8", newline="") as stream:
+        curve = [float(row["val_accuracy"]) for row in csv.DictReader(stream) if row["epoch"]]
+    return Compared(
+        network,
+        str(asked["weights"]),
+        size,
+        len(curve),
+        float(figures["seconds"]["total"]),
+        float(figures["val"]["accuracy"]),
+        float(figures["val"]["log_loss"]),
+        float(figures["test"]["accuracy"]),
+        float(figures["test"]["log_loss"]),
+        _latency_ms(folder),
+        table.parameters,
+        table.macs,
+        folder.model.stat().st_size,
+        tuple(curve),
+    )
+
+
+def _latency_ms(folder: RunFolder) -> float:
+    """The median over a few validation photos, after one to warm up."""
+    classifier = Classifier.load(folder.model)
+    photos = [folder.data_root() / name for name in folder.photos_of("val")[:_LATENCY_PHOTOS]]
+    times = []
+    for photo in [photos[0], *photos]:
+        start = time.perf_counter()
+        classifier.predict(photo)
+        times.append(1000 * (time.perf_counter() - start))
+    return round(statistics.median(times[1:]), 3)
+
+
+def _open_folder(config: CompareConfig) -> None:
+    """Make the comparison's folder, or make sure that it is one of the same options."""
+    for network in config.networks:
+        check_request(replace(_train_config(config, network), resume=False))
+    path = config.out / "comparison.json"
+    asked = _asked(config)
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))["asked"]
+        except (ValueError, KeyError, OSError) as error:
+            raise UsageError(f"{path}: not a comparison that petclassify wrote") from error
+        changed = [name for name in asked if name != "networks" and asked[name] != before[name]]
+        if changed:
+            raise UsageError(
+                f"{config.out}: this comparison was made with another {', '.join(changed)}. "
+                "Give the same options to go on with it, or another --out"
+            )
+        return
+    with disk_faults_named(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
+        if any(config.out.iterdir()):
+            raise UsageError(f"{config.out}: not empty. Choose another --out, or remove it")
+    _write(config, Comparison(_title(config), (), {}))
+
+
+def _write(config: CompareConfig, comparison: Comparison) -> None:
+    write_whole(config.out / "comparison.json", comparison.to_json(asked=_asked(config)).encode())
+    write_whole(config.out / "comparison.csv", comparison.to_csv().encode())
+    if comparison.rows:
+        with written_whole(config.out / "comparison.png") as temporary:
+            draw_comparison(comparison, temporary)
+
+
+def _asked(config: CompareConfig) -> dict[str, object]:
+    asked = asdict(config) | {"data": str(config.data.resolve()), "out": str(config.out.resolve())}
+    return asked | {"networks": list(config.networks)}
+
+
+def _title(config: CompareConfig) -> str:
+    name = config.data.resolve().name
+    if config.minutes:
+        return f"{name}, {config.minutes:g} minutes each"
+    epochs = config.epochs or default_fit(ZOO_PREFIX, "none").epochs
+    return f"{name}, {epochs} epochs each"
+
+
+def parse_networks(text: str) -> tuple[str, ...]:
+    """Names from a list with commas; each once.
+
+    Raises:
+        UsageError: there are none.
+
+    """
+    names: Sequence[str] = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--networks names none. Give some, such as zoo/lenet5,zoo/resnet18")
+    return tuple(dict.fromkeys(names))

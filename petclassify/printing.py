@@ -1,0 +1,102 @@
+"""What commands print for people: tables as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from petclassify.learn.catalogue import Catalogue
+    from petclassify.learn.layer_table import LayerTable
+    from petclassify.report.comparison import Comparison
+    from petclassify.report.metrics import Metrics
+
+
+def figure_lines(by_name: Mapping[str, Metrics]) -> Iterator[str]:
+    """Headline figures, a row per split."""
+    yield f"{'':8}{'photos':>8}{'accuracy':>11}{'log loss':>10}{'ECE':>8}"
+    for name, m in by_name.items():
+        yield f"{name:8}{m.count:8d}{m.accuracy:11.2%}{m.log_loss:10.4f}{m.ece:8.4f}"
+
+
+def class_lines(metrics: Metrics) -> Iterator[str]:
+    """Precision, recall and F1, a row per class."""
+    width = max(12, *(len(name) + 2 for name in metrics.per_class))
+    yield f"{'class':{width}}{'photos':>8}{'precision':>11}{'recall':>9}{'F1':>9}"
+    for name, one in metrics.per_class.items():
+        shares = [one.precision, one.recall, one.f1]
+        shown = ["-" if share is None else f"{share:.2%}" for share in shares]
+        yield f"{name:{width}}{one.count:8d}{shown[0]:>11}{shown[1]:>9}{shown[2]:>9}"
+
+
+def layer_lines(table: LayerTable, depth: int | None) -> Iterator[str]:
+    """Every module down to a depth, indented below the one that it lies in, and the totals."""
+    rows = [layer for layer in table.layers if depth is None or layer.depth < depth]
+    cells = [
+        (
+            "  " * layer.depth + layer.name.rpartition(".")[2],
+            layer.kind,
+            "x".join(map(str, layer.output_shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.macs:,}" if layer.macs else "",
+        )
+        for layer in rows
+    ]
+    total = ("total", "", "", f"{table.parameters:,}", f"{table.macs:,}")
+    head = ("layer", "kind", "output", "parameters", "multiply-accumulates")
+    yield f"{table.network}, input {'x'.join(map(str, table.input_shape))}, one image"
+    yield ""
+    yield from _aligned([head, *cells, total], left=2)
+    yield ""
+    yield (
+        f"memory  weights {table.weights_bytes / 1e6:.1f} MB, outputs of all layers "
+        f"{table.activations_bytes / 1e6:.1f} MB, as float32"
+    )
+
+
+def catalogue_lines(catalogue: Catalogue) -> Iterator[str]:
+    """The names that --backbone takes, timm's by family."""
+    yield "From scratch:"
+    yield f"  {'  '.join(catalogue.zoo)}"
+    yield "Pretrained, weights come with the install:"
+    yield f"  {'  '.join(catalogue.offline)}"
+    yield "Pretrained, weights from the hub or --weights FILE (timm; families and first names):"
+    for family, names in catalogue.families.items():
+        shown = "  ".join(names[:3])
+        yield f"  {family:24}{len(names):5}  {shown}"
+    yield ""
+    yield "petclassify networks 'resnet*'  lists names; petclassify networks NAME  shows its layers"
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """A row per network, the best test accuracy first; then what failed, and why."""
+    head = ("network", "weights", "test acc.", "log loss", "epochs", "train s", "ms/photo")
+    cells = [
+        (
+            one.network,
+            one.weights,
+            f"{one.test_accuracy:.2%}",
+            f"{one.test_log_loss:.4f}",
+            f"{one.epochs}" if one.epochs else "-",
+            f"{one.seconds:.1f}",
+            f"{one.latency_ms:.1f}",
+            f"{one.parameters / 1e6:.2f} M",
+            f"{one.macs / 1e6:,.0f} M",
+            f"{one.size_bytes / 1e6:.1f} MB",
+        )
+        for one in comparison.ranked()
+    ]
+    yield from _aligned([(*head, "parameters", "MACs", "file"), *cells], left=2)
+    for network, reason in comparison.failures.items():
+        yield f"failed: {network}: {reason}"
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
+    """Columns as wide as their widest cell, the first ones to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            f"{cell:{width}}" if place < left else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()

@@ -1,0 +1,138 @@
+"""Networks side by side: the figures of each, as rows, as JSON, and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito 2008: told apart by the colour-blind too.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c00")
+_LEAST_BUBBLE, _BUBBLE_PER_MB = 30.0, 8.0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One network, trained and judged.
+
+    Attributes:
+        network: its name.
+        weights: "none" where it was trained from scratch.
+        image_size: side of its window in pixels.
+        epochs: done; 0 where only a head was fitted.
+        seconds: from photos to model file.
+        val_accuracy, val_log_loss, test_accuracy, test_log_loss: of what was exported.
+        latency_ms: one photo from file to probabilities, model loaded; the median.
+        parameters: of the network with its head.
+        macs: multiply-accumulates for one photo.
+        size_bytes: of the model file.
+        val_curve: validation accuracy after each epoch.
+
+    """
+
+    network: str
+    weights: str
+    image_size: int
+    epochs: int
+    seconds: float
+    val_accuracy: float
+    val_log_loss: float
+    test_accuracy: float
+    test_log_loss: float
+    latency_ms: float
+    parameters: int
+    macs: int
+    size_bytes: int
+    val_curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of all networks.
+
+    Attributes:
+        title: the data set and the budget.
+        rows: those that were trained, in the order asked for.
+        failures: by network, why it could not be.
+
+    """
+
+    title: str
+    rows: Sequence[Compared]
+    failures: Mapping[str, str]
+
+    def ranked(self) -> list[Compared]:
+        """The best test accuracy first; of equals the one with the lower log loss."""
+        return sorted(self.rows, key=lambda one: (-one.test_accuracy, one.test_log_loss))
+
+    def to_csv(self) -> str:
+        """A row per network; the curves are in the JSON."""
+        names = [field.name for field in fields(Compared) if field.name != "val_curve"]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(asdict(one) for one in self.ranked())
+        return text.getvalue()
+
+    def to_json(self, **about: Any) -> str:  # noqa: ANN401
+        """All of it, and what else is to be kept with it."""
+        content = about | {
+            "title": self.title,
+            "networks": [asdict(one) for one in self.ranked()],
+            "failures": dict(self.failures),
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+
+def draw_comparison(comparison: Comparison, path: Path) -> None:
+    """Draw accuracy against time, a bubble as large as the model file, and all curves.
+
+    Args:
+        comparison: with one row at least.
+        path: of the PNG to write.
+
+    """
+    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    bubbles, curves = figure.subplots(1, 2)
+    for place, one in enumerate(comparison.rows):
+        colour = _COLOURS[place % len(_COLOURS)]
+        area = _LEAST_BUBBLE + _BUBBLE_PER_MB * one.size_bytes / 1e6
+        bubbles.scatter(
+            one.seconds, 100 * one.test_accuracy, s=area, color=colour, alpha=0.6, linewidth=0
+        )
+        bubbles.plot(one.seconds, 100 * one.test_accuracy, ".", color=colour, markersize=4)
+        label = f"{one.network}, {100 * one.test_accuracy:.1f} %, {one.size_bytes / 1e6:.1f} MB"
+        if one.val_curve:
+            epochs = range(1, len(one.val_curve) + 1)
+            accuracy = [100 * share for share in one.val_curve]
+            curves.plot(epochs, accuracy, "o-", markersize=3, color=colour, label=label)
+        else:
+            curves.axhline(
+                100 * one.val_accuracy, color=colour, linestyle="--", label=f"{label}, head only"
+            )
+    bubbles.set_xscale("log")
+    bubbles.xaxis.set_major_formatter("{x:g}")
+    bubbles.set_xlabel("seconds from photos to model file (area: size of the model file)")
+    bubbles.set_ylabel("test accuracy, %")
+    bubbles.margins(0.15)
+    curves.set_xlabel("epoch")
+    curves.set_ylabel("validation accuracy, %")
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in (bubbles, curves):
+        _plain(axes)
+    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(comparison.title.encode("utf-8", "replace").decode(), parse_math=False)
+    figure.savefig(path, dpi=120, format="png")
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from petclassify.errors import ExitCode
+from tests.conftest import Outcome
+
+Run = Callable[..., Outcome]
+OPTIONS = ("--epochs", 2, "--image-size", 40, "--out", "c")
+
+
+@pytest.fixture
+def compare(petclassify: Run, drawn_pets: Path) -> Run:
+    def run(networks: str, *options: object) -> Outcome:
+        return petclassify("compare", drawn_pets, "--networks", networks, *(options or OPTIONS))
+
+    return run
+
+
+def rows() -> dict[str, dict[str, str]]:
+    with Path("c/comparison.csv").open() as stream:
+        return {row["network"]: row for row in csv.DictReader(stream)}
+
+
+def test_each_network_has_a_row_in_the_table_the_files_and_the_picture(compare: Run) -> None:
+    done = compare("zoo/lenet5, zoo/inception_mini,tf_efficientnet_lite0")
+    assert done.code == 0, done.err
+    found = rows()
+    assert next(iter(found)) == "tf_efficientnet_lite0", "the best comes first"
+    assert found["zoo/lenet5"]["image_size"] == "40"
+    assert found["zoo/lenet5"]["epochs"] == "2"
+    assert found["tf_efficientnet_lite0"]["image_size"] == "224"
+    assert found["tf_efficientnet_lite0"]["weights"] == "pretrained"
+    assert int(found["zoo/lenet5"]["parameters"]) == 61_706 + 2 * 150 - 8 * 85
+    for name, row in found.items():
+        assert name in done.out
+        assert float(row["latency_ms"]) > 0
+        assert float(row["seconds"]) > 0
+        size = Path("c", name.replace("/", "-"), "model.onnx").stat().st_size
+        assert int(row["size_bytes"]) == size
+    kept = json.loads(Path("c/comparison.json").read_text())
+    curves = {row["network"]: row["val_curve"] for row in kept["networks"]}
+    assert len(curves["zoo/lenet5"]) == 2
+    assert curves["tf_efficientnet_lite0"] == []
+    with Image.open("c/comparison.png") as picture:
+        assert picture.size[0] > 1000
+    splits = [
+        Path("c", name, "predictions.csv").read_text()
+        for name in ("zoo-lenet5", "zoo-inception_mini")
+    ]
+    paths = [{line.rsplit(",", 4)[0] for line in text.splitlines()} for text in splits]
+    assert paths[0] == paths[1], "the same split for all"
+
+
+def test_it_goes_on_where_it_was_stopped(compare: Run, caplog: pytest.LogCaptureFixture) -> None:
+    assert compare("zoo/lenet5,zoo/inception_mini").code == 0
+    before = rows()
+    shutil.rmtree("c/zoo-inception_mini")
+    for name in ("metrics.json", "model.onnx"):
+        Path("c/zoo-lenet5", name).unlink()
+    done = compare("zoo/lenet5,zoo/inception_mini,zoo/googlenet")
+    assert done.code == 0, done.err
+    assert "resumed after epoch 2" in caplog.text
+    after = rows()
+    assert set(after) == {"zoo/lenet5", "zoo/inception_mini", "zoo/googlenet"}
+    for name, row in before.items():
+        assert after[name]["test_log_loss"] == row["test_log_loss"]
+
+
+def test_a_finished_network_is_not_trained_again(compare: Run) -> None:
+    assert compare("zoo/lenet5").code == 0
+    stamp = Path("c/zoo-lenet5/checkpoint.safetensors").stat().st_mtime_ns
+    assert compare("zoo/lenet5").code == 0
+    assert Path("c/zoo-lenet5/checkpoint.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_a_network_that_fails_does_not_lose_the_others(compare: Run) -> None:
+    Path("c/zoo-lenet5").mkdir(parents=True)
+    assert compare("zoo/lenet5").code == ExitCode.USAGE, "a folder that is not ours"
+    shutil.rmtree("c")
+    assert compare("zoo/inception_mini").code == 0
+    Path("c/zoo-lenet5").mkdir()
+    Path("c/zoo-lenet5/notes.txt").write_text("in the way")
+    done = compare("zoo/lenet5,zoo/inception_mini")
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    assert "failed: zoo/lenet5: c/zoo-lenet5: not a run folder" in done.out
+    assert set(rows()) == {"zoo/inception_mini"}
+    assert Path("c/zoo-lenet5/notes.txt").read_text() == "in the way"
+
+
+def test_minutes_in_place_of_epochs(compare: Run) -> None:
+    done = compare("zoo/lenet5", "--minutes", 0.02, "--image-size", 32, "--out", "c")
+    assert done.code == 0, done.err
+    row = rows()["zoo/lenet5"]
+    assert 1 <= int(row["epochs"]) < 100
+    assert float(row["seconds"]) < 30
+
+
+@pytest.mark.parametrize(
+    ("networks", "options", "finding"),
+    [
+        ("zoo/lenet6", (), "did you mean zoo/lenet5"),
+        (" , ", (), "--networks names none"),
+        ("zoo/lenet5", ("--epochs", 1, "--minutes", 1), "are two budgets"),
+        ("zoo/lenet5", ("--minutes", "nan"), "needs a number"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    compare: Run, networks: str, options: tuple[object, ...], finding: str
+) -> None:
+    done = compare(networks, *options)
+    assert done.code == ExitCode.USAGE
+    assert finding in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not Path("c").exists()
+
+
+def test_other_options_need_another_folder(compare: Run) -> None:
+    assert compare("zoo/lenet5").code == 0
+    done = compare("zoo/lenet5", "--epochs", 3, "--image-size", 40, "--out", "c")
+    assert done.code == ExitCode.USAGE
+    assert "made with another epochs" in done.err
