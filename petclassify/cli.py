@@ -292,11 +292,11 @@ def evaluate(
 
     Example: petclassify evaluate data/catsdogs --model models/latest
     """
-    from petclassify.images.public_sets import named_folder
+    from petclassify.images.public_sets import fetched_folder
     from petclassify.report.evaluate import evaluate as run
 
     _collect_from_now_on()
-    found = run(named_folder(data, data_root) or data, _chosen(model))
+    found = run(fetched_folder(data, data_root), _chosen(model))
     lines = [*figure_lines({"photos": found.metrics}), "", *class_lines(found.metrics)]
     _print_as(output_format, found.metrics.to_dict(), lines)
     for error in found.unreadable:

@@ -44,6 +44,8 @@ def layer_lines(table: LayerTable, depth: int | None) -> Iterator[str]:
     ]
     total = ("total", "", "", f"{table.parameters:,}", f"{table.macs:,}")
     head = ("layer", "kind", "output", "parameters", "multiply-accumulates")
+    if table.about:
+        yield from [*table.about.splitlines(), ""]
     yield f"{table.network}, input {'x'.join(map(str, table.input_shape))}, one image"
     yield ""
     yield from _aligned([head, *cells, total], left=2)

@@ -54,6 +54,7 @@ def test_version(petclassify: Run) -> None:
         (["data", "preview", "none"], ExitCode.DATA),
         (["data", "fetch", "mnits"], ExitCode.USAGE),
         (["compare", "none"], ExitCode.DATA),
+        (["evaluate", "mnist"], ExitCode.DATA),
         (["data", "preview", "none", "--rotate", "nan"], ExitCode.USAGE),
         (["predict"], ExitCode.USAGE),
         (["predict", "x.jpg", "--format", "xml"], ExitCode.USAGE),

@@ -152,6 +152,19 @@ def named_folder(data: Path, data_root: Path) -> Path | None:
     return data_root / name if name in PUBLIC_SETS and not data.exists() else None
 
 
+def fetched_folder(data: Path, data_root: Path) -> Path:
+    """Return what DATA names, for commands that fetch nothing themselves.
+
+    Raises:
+        DataError: it is the name of a set that was not fetched.
+
+    """
+    folder = named_folder(data, data_root)
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder}: not here. Run: petclassify data fetch {data}")
+    return folder or data
+
+
 def raw_set(folder: Path) -> PublicSet | None:
     """Return the set whose published files a folder holds, next to whatever else.
 

@@ -8,8 +8,9 @@ such tables, has had no release since 2023 and counts only the modules that it k
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import timm
@@ -56,6 +57,7 @@ class LayerTable:
 
     Attributes:
         network: its name.
+        about: of a network of the zoo, its page's docstring: the paper, and what was changed.
         input_shape: channels, height, width.
         layers: a module comes before those that lie in it.
         parameters, macs: of the whole.
@@ -65,6 +67,7 @@ class LayerTable:
     """
 
     network: str
+    about: str
     input_shape: Shape
     layers: tuple[Layer, ...]
     parameters: int
@@ -98,7 +101,10 @@ def describe_network(name: str, input_shape: Shape | None, num_classes: int = 10
         else:
             network = timm.create_model(name, num_classes=num_classes, in_chans=channels)
             window = timm.data.resolve_data_config(model=network)["input_size"][-1]
-    return describe(name, network, input_shape or (channels, window, window))
+    table = describe(name, network, input_shape or (channels, window, window))
+    if zoo.is_zoo(name):
+        return replace(table, about=inspect.getdoc(zoo.page_of(name)) or "")
+    return table
 
 
 def describe(name: str, network: nn.Module, input_shape: Shape) -> LayerTable:
@@ -148,6 +154,7 @@ def describe(name: str, network: nn.Module, input_shape: Shape) -> LayerTable:
     tensors = [*network.parameters(), *network.buffers()]
     return LayerTable(
         name,
+        "",
         input_shape,
         ran,
         _count(network),

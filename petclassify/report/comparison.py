@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 # Okabe and Ito 2008: told apart by the colour-blind too.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c00")
@@ -119,7 +119,9 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
                 100 * one.val_accuracy, color=colour, linestyle="--", label=f"{label}, head only"
             )
     bubbles.set_xscale("log")
+    bubbles.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bubbles.xaxis.set_major_formatter("{x:g}")
+    bubbles.xaxis.set_minor_formatter(NullFormatter())
     bubbles.set_xlabel("seconds from photos to model file (area: size of the model file)")
     bubbles.set_ylabel("test accuracy, %")
     bubbles.margins(0.15)

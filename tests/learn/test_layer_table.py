@@ -81,6 +81,13 @@ def test_the_table_on_the_terminal(petclassify: Run) -> None:
     assert "11,689,512" in total
 
 
+def test_a_network_of_the_zoo_comes_with_its_page(petclassify: Run) -> None:
+    shown = petclassify("networks", "zoo/googlenet", "--depth", "1").out
+    assert "Szegedy et al. 2015" in shown
+    assert "120,422,400" in shown
+    assert petclassify("networks", "resnet18", "--depth", "1").out.startswith("resnet18, input")
+
+
 def test_the_table_as_json(petclassify: Run) -> None:
     found = json.loads(petclassify("networks", "zoo/densenet121", "--format", "json").out)
     assert found["parameters"] == 7_978_856

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from petclassify.config import ZOO_PREFIX as PREFIX
@@ -61,6 +63,17 @@ def window_of(name: str) -> int:
     return NETWORKS[name.removeprefix(PREFIX)][1]
 
 
+def page_of(name: str) -> ModuleType:
+    """The module that a network, `zoo/NAME`, is written in; its docstring names the paper.
+
+    Raises:
+        KeyError: there is no such network.
+
+    """
+    module, _ = NETWORKS[name.removeprefix(PREFIX)]
+    return importlib.import_module(f"{__name__}.{module}")
+
+
 def build(name: str, num_classes: int, in_chans: int = 3) -> nn.Sequential:
     """Build a network with fresh random weights from `zoo/NAME`.
 
@@ -68,7 +81,5 @@ def build(name: str, num_classes: int, in_chans: int = 3) -> nn.Sequential:
         KeyError: there is no such network.
 
     """
-    bare = name.removeprefix(PREFIX)
-    page = importlib.import_module(f"{__name__}.{NETWORKS[bare][0]}")
-    network: nn.Sequential = getattr(page, bare)(num_classes, in_chans)
-    return network
+    make: Callable[[int, int], nn.Sequential] = getattr(page_of(name), name.removeprefix(PREFIX))
+    return make(num_classes, in_chans)
