@@ -20,6 +20,7 @@ import typer
 import petclassify
 from petclassify.config import (
     DEFAULT_BACKBONE,
+    UNBOUNDED_EPOCHS,
     FitConfig,
     TrainConfig,
     default_fit,
@@ -45,6 +46,8 @@ from petclassify.options import (
     LabelSmoothingOption,
     LayerDecayOption,
     LrOption,
+    MaxBadOption,
+    MinutesOption,
     MomentumOption,
     NoiseOption,
     OptimizerOption,
@@ -157,9 +160,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: models/DATA-BACKBONE.")
     ] = None,
-    max_bad: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of photos that may be unreadable.")
-    ] = 0.01,
+    max_bad: MaxBadOption = 0.01,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a photo that lies in two splits.")
     ] = False,
@@ -167,6 +168,7 @@ def train(
     data_root: DataRootOption = DATA_ROOT,
     unfreeze: UnfreezeOption = None,
     epochs: EpochsOption = None,
+    minutes: MinutesOption = FIT.minutes,
     batch_size: BatchSizeOption = FIT.batch_size,
     optimizer: OptimizerOption = FIT.optimizer,
     lr: LrOption = None,
@@ -212,13 +214,18 @@ def train(
         **{name: value or 0 for name, value in changes.items()},
         **{"lr": lr or 0, "weight_decay": weight_decay, "l1": l1, "dropout": dropout},
         **{"label_smoothing": label_smoothing, "warmup_epochs": warmup_epochs, "ema": ema},
-        **{"clip_grad": clip_grad, "layer_decay": layer_decay, "momentum": momentum},
+        **{
+            "minutes": minutes,
+            "clip_grad": clip_grad,
+            "layer_decay": layer_decay,
+            "momentum": momentum,
+        },
     )
     weights = weights or default_weights(backbone)
-    usual = default_fit(backbone, weights)
+    usual = FitConfig() if unfreeze == "none" else default_fit(backbone, weights)
     fit = FitConfig(
         unfreeze or usual.unfreeze,
-        epochs or usual.epochs,
+        epochs or (UNBOUNDED_EPOCHS if minutes else usual.epochs),
         batch_size,
         optimizer,
         lr,
@@ -235,6 +242,7 @@ def train(
         ema,
         clip_grad,
         chosen_augmentation(augment, changes),
+        minutes,
     )
     config = TrainConfig(
         _located(data, data_root),
@@ -340,6 +348,7 @@ def compare(
         typer.Option(min=16, max=2048, help="Window of networks from scratch. Default: their own."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Photos per step.")] = 32,
+    max_bad: MaxBadOption = 0.01,
     augment: PresetOption = "default",
     hflip: HflipOption = None,
     vflip: VflipOption = None,
@@ -364,7 +373,11 @@ def compare(
         raise UsageError("--epochs and --minutes are two budgets. Give one of them")
     changes = {"hflip": hflip, "vflip": vflip, "rotate": rotate, "scale": scale}
     changes |= {"crop": crop, "noise": noise, "color_jitter": color_jitter}
-    _require_numbers(minutes=minutes or 0, **{name: value or 0 for name, value in changes.items()})
+    _require_numbers(
+        minutes=minutes or 0,
+        max_bad=max_bad,
+        **{name: value or 0 for name, value in changes.items()},
+    )
     from petclassify.learn.compare import CompareConfig, parse_networks
     from petclassify.learn.compare import compare as run
 
@@ -378,6 +391,7 @@ def compare(
         batch_size,
         chosen_augmentation(augment, changes),
         seed,
+        max_bad,
         out or Path("models") / f"{data.resolve().name}-comparison",
     )
     _collect_from_now_on()

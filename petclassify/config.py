@@ -16,6 +16,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+UNBOUNDED_EPOCHS = 10_000  # where minutes are the limit
 ZOO_PREFIX = "zoo/"  # of the networks that are trained from scratch
 
 
@@ -91,8 +92,8 @@ class FitConfig:
         ema: decay per step of the running average of weights that is judged and kept; 0 is off.
         clip_grad: largest norm of the gradient; 0 is off.
         augmentation: of the training photos.
-        minutes: how long all epochs may take, judging on val included; the first one tells
-            how many fit, if fewer than `epochs`. 0 is no limit.
+        minutes: how long all epochs may take, judging on val included; the first one, which
+            is always done, tells how many fit, if fewer than `epochs`. 0 is no limit.
 
     """
 

@@ -53,6 +53,10 @@ DataRootOption = Annotated[
     Path, typer.Option(help="Where public data sets lie, and are fetched to.")
 ]
 
+MaxBadOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of photos that may be unreadable.")
+]
+
 UnfreezeOption = Annotated[
     Unfreeze | None, typer.Option(help="Layers that train too: last stage; stage by stage; all.")
 ]
@@ -62,6 +66,7 @@ EpochsOption = Annotated[
         min=1, max=10_000, help="Of open layers. Default: 4; of zoo/NAME from scratch, 10."
     ),
 ]
+MinutesOption = Annotated[float, _lever("Time for all epochs, in place of their number.", 0)]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with the interrupted run of these options.")
 ]

@@ -71,14 +71,15 @@ def catalogue_lines(catalogue: Catalogue) -> Iterator[str]:
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """A row per network, the best test accuracy first; then what failed, and why."""
-    head = ("network", "weights", "test acc.", "log loss", "epochs", "train s", "ms/photo")
+    """A row per network, the best accuracy first; then what failed, and why."""
+    on = comparison.judged_on
+    head = ("network", "weights", f"{on} acc.", "log loss", "epochs", "seconds", "ms/photo")
     cells = [
         (
             one.network,
             one.weights,
-            f"{one.test_accuracy:.2%}",
-            f"{one.test_log_loss:.4f}",
+            f"{one.accuracy:.2%}",
+            f"{one.log_loss:.4f}",
             f"{one.epochs}" if one.epochs else "-",
             f"{one.seconds:.1f}",
             f"{one.latency_ms:.1f}",

@@ -160,9 +160,19 @@ def fetched_folder(data: Path, data_root: Path) -> Path:
 
     """
     folder = named_folder(data, data_root)
-    if folder is not None and not folder.is_dir():
+    if folder is None:
+        return data
+    beside_raw = pictures_beside(folder)
+    if beside_raw.is_dir():
+        return beside_raw
+    if not folder.is_dir():
         raise DataError(f"{folder}: not here. Run: petclassify data fetch {data}")
-    return folder or data
+    return folder
+
+
+def pictures_beside(raw: Path) -> Path:
+    """Where a set's pictures go whose raw files lie at `data_root/NAME` themselves."""
+    return raw.with_name(f"{raw.name}-pictures")
 
 
 def raw_set(folder: Path) -> PublicSet | None:

@@ -80,9 +80,7 @@ class Backbone:
         return (self.resize.crop, self.resize.crop, 3)
 
 
-def load_backbone(
-    name: str, weights: str, image_size: int | None = None, num_classes: int = 1000
-) -> Backbone:
+def load_backbone(name: str, weights: str, image_size: int | None = None) -> Backbone:
     """Build a backbone with its weights.
 
     Args:
@@ -90,8 +88,6 @@ def load_backbone(
         weights: "pretrained" or a .safetensors or .pth file; for `zoo/NAME` a checkpoint of
             a run with that network.
         image_size: side of the window in pixels; None takes the network's own.
-        num_classes: of the classifier that is taken off. The zoo's `nin` has features of
-            that width; to all others it does not matter.
 
     Raises:
         UsageError: there is no such network, or it cannot take this window.
@@ -101,7 +97,7 @@ def load_backbone(
     """
     require_known(name)
     if zoo.is_zoo(name):
-        backbone = empty_backbone(name, image_size, num_classes)
+        backbone = empty_backbone(name, image_size)
         load_zoo_tensors(backbone.extractor, name, Path(weights))
         return backbone
     build = _window_arguments(name, image_size)
@@ -109,9 +105,7 @@ def load_backbone(
     return _from_timm(name, network, image_size)
 
 
-def random_backbone(
-    name: str, image_size: int | None, seed: int, num_classes: int = 1000
-) -> Backbone:
+def random_backbone(name: str, image_size: int | None, seed: int) -> Backbone:
     """Build a backbone with random weights, to be trained from scratch.
 
     Raises:
@@ -119,16 +113,16 @@ def random_backbone(
 
     """
     torch.manual_seed(seed)
-    return empty_backbone(name, image_size, num_classes)
+    return empty_backbone(name, image_size)
 
 
-def empty_backbone(name: str, image_size: int | None, num_classes: int = 1000) -> Backbone:
+def empty_backbone(name: str, image_size: int | None) -> Backbone:
     """Build a backbone with whatever weights, for a checkpoint to fill."""
     require_known(name)
     if zoo.is_zoo(name):
-        network = zoo.build(name, num_classes)
+        network = zoo.build(name, num_classes=1)
         network.head = nn.Identity()
-        crop = image_size or zoo.window_of(name)
+        crop = image_size or zoo.entry_of(name).window
         extractor = FeatureExtractor(network, *_PLAIN)
         return _as_backbone(name, extractor, Resize(crop, crop, "bilinear"))
     bare: nn.Module = timm.create_model(
@@ -140,7 +134,7 @@ def empty_backbone(name: str, image_size: int | None, num_classes: int = 1000) -
 def require_known(name: str) -> None:
     """Raise UsageError, with the nearest names, for a name that nobody knows."""
     if zoo.is_zoo(name):
-        zoo.require_known(name)
+        zoo.entry_of(name)
         return
     architecture, _, tag = name.partition(".")
     if timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name)):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from petclassify.config import (
+    UNBOUNDED_EPOCHS,
     ZOO_PREFIX,
     Augmentation,
     FitConfig,
@@ -28,7 +31,9 @@ from petclassify.config import (
 )
 from petclassify.errors import PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
+from petclassify.images.index import read_index
 from petclassify.learn import zoo
+from petclassify.learn.backbones import require_known
 from petclassify.learn.layer_table import describe_network
 from petclassify.learn.preflight import check_request
 from petclassify.learn.run_folder import RunFolder
@@ -38,7 +43,6 @@ from petclassify.runtime.classifier import Classifier
 
 log = logging.getLogger(__name__)
 
-_UNBOUNDED_EPOCHS = 10_000
 _LATENCY_PHOTOS = 20
 
 
@@ -55,6 +59,7 @@ class CompareConfig:
         batch_size: photos per step.
         augmentation: of the training photos.
         seed: decides the split and everything random.
+        max_bad: share of the photos that may be unreadable.
         out: the comparison's folder.
 
     """
@@ -67,32 +72,44 @@ class CompareConfig:
     batch_size: int
     augmentation: Augmentation
     seed: int
+    max_bad: float
     out: Path
 
 
 def compare(config: CompareConfig) -> Comparison:
     """Train what is not trained yet, and set all networks side by side.
 
-    Writes comparison.csv, comparison.json and comparison.png after each network.
+    Networks that an earlier call with the same options finished in the same folder stay in
+    the comparison. Writes comparison.csv, comparison.json and comparison.png after each one.
 
     Raises:
-        UsageError: unknown networks, or a folder that holds something else.
+        UsageError: unknown networks, a folder that holds something else, or several processes.
         DataError: see `images.index.read_index`.
-        EnvironmentFault: the folder cannot be written.
+        PetclassifyError: why the last network failed, if all of them did.
 
     """
-    _open_folder(config)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UsageError("compare runs in one process: its networks would wait for one another")
+    read_index(config.data)
+    for network in config.networks:
+        require_known(network)
+    earlier = _open_folder(config)
     rows: list[Compared] = []
     failures: dict[str, str] = {}
-    for network in config.networks:
-        request = _train_config(config, network)
+    fault: Exception | None = None
+    for network in dict.fromkeys((*earlier, *config.networks)):
         try:
-            rows.append(_trained(request))
-        except PetclassifyError as error:
-            failures[network] = str(error)
-            log.warning("%s failed: %s", network, error)
-        _write(config, comparison := Comparison(_title(config), tuple(rows), dict(failures)))
-    return comparison
+            rows.append(_trained(_train_config(config, network)))
+        except Exception as error:
+            fault = error
+            known = isinstance(error, PetclassifyError)
+            failures[network] = str(error) if known else f"{type(error).__name__}: {error}"
+            log.warning("%s failed: %s", network, failures[network])
+            log.debug("", exc_info=error)
+        _write(config, Comparison(_title(config), tuple(rows), dict(failures)))
+    if fault is not None and not rows:
+        raise fault
+    return Comparison(_title(config), tuple(rows), failures)
 
 
 def _train_config(config: CompareConfig, network: str) -> TrainConfig:
@@ -103,33 +120,37 @@ def _train_config(config: CompareConfig, network: str) -> TrainConfig:
         usual = default_fit(network, weights)
         fit = replace(
             usual,
-            epochs=config.epochs or (_UNBOUNDED_EPOCHS if config.minutes else usual.epochs),
+            epochs=config.epochs or (UNBOUNDED_EPOCHS if config.minutes else usual.epochs),
             minutes=config.minutes or 0.0,
             batch_size=config.batch_size,
             patience=0,
             augmentation=config.augmentation,
         )
         image_size = config.image_size
-    out = config.out / network.replace("/", "-")
+    run = _run_path(config, network)
     return TrainConfig(
         config.data,
         network,
         weights,
         image_size,
         config.seed,
-        out,
-        cache=config.out / "cache",
+        run,
+        config.max_bad,
+        cache=config.out / "cache" / run.name,
         fit=fit,
-        resume=out.exists(),
+        resume=run.exists(),
     )
 
 
 def _trained(config: TrainConfig) -> Compared:
     """A network's figures, from its run folder if it is finished, else after training it."""
     assert config.out is not None
+    assert config.cache is not None
     folder = RunFolder(config.out)
     if not folder.is_finished:
         log.info("%s:", config.backbone)
+        if config.weights == "pretrained":  # else the features of an interrupted run cost nothing
+            shutil.rmtree(config.cache, ignore_errors=True)
         train(config, check_request(config))
     return _read(config.backbone, folder)
 
@@ -138,10 +159,10 @@ def _read(network: str, folder: RunFolder) -> Compared:
     figures = folder.read_json("metrics.json")
     asked = folder.read_json("config.json")
     size = int(asked["image_size"])
-    num_classes = len(figures["test"]["per_class"])
-    table = describe_network(network, (3, size, size), num_classes)
+    table = describe_network(network, (3, size, size), len(figures["val"]["per_class"]))
     with folder.history.open(encoding="utf-8", newline="") as stream:
         curve = [float(row["val_accuracy"]) for row in csv.DictReader(stream) if row["epoch"]]
+    test = figures.get("test", {})
     return Compared(
         network,
         str(asked["weights"]),
@@ -150,8 +171,8 @@ def _read(network: str, folder: RunFolder) -> Compared:
         float(figures["seconds"]["total"]),
         float(figures["val"]["accuracy"]),
         float(figures["val"]["log_loss"]),
-        float(figures["test"]["accuracy"]),
-        float(figures["test"]["log_loss"]),
+        test.get("accuracy"),
+        test.get("log_loss"),
         _latency_ms(folder),
         table.parameters,
         table.macs,
@@ -172,29 +193,34 @@ def _latency_ms(folder: RunFolder) -> float:
     return round(statistics.median(times[1:]), 3)
 
 
-def _open_folder(config: CompareConfig) -> None:
-    """Make the comparison's folder, or make sure that it is one of the same options."""
-    for network in config.networks:
-        check_request(replace(_train_config(config, network), resume=False))
+def _open_folder(config: CompareConfig) -> list[str]:
+    """Make the folder, or make sure that its options are the same; what is finished in it."""
     path = config.out / "comparison.json"
     asked = _asked(config)
-    if path.exists():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))["asked"]
-        except (ValueError, KeyError, OSError) as error:
-            raise UsageError(f"{path}: not a comparison that petclassify wrote") from error
-        changed = [name for name in asked if name != "networks" and asked[name] != before[name]]
-        if changed:
-            raise UsageError(
-                f"{config.out}: this comparison was made with another {', '.join(changed)}. "
-                "Give the same options to go on with it, or another --out"
-            )
-        return
-    with disk_faults_named(config.out):
-        config.out.mkdir(parents=True, exist_ok=True)
-        if any(config.out.iterdir()):
-            raise UsageError(f"{config.out}: not empty. Choose another --out, or remove it")
-    _write(config, Comparison(_title(config), (), {}))
+    if not path.exists():
+        with disk_faults_named(config.out):
+            config.out.mkdir(parents=True, exist_ok=True)
+            if any(config.out.iterdir()):
+                raise UsageError(f"{config.out}: not empty. Choose another --out, or remove it")
+        _write(config, Comparison(_title(config), (), {}))
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        before = dict(content["asked"])
+        finished = [str(row["network"]) for row in content["networks"]]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UsageError(f"{path}: not a comparison that petclassify wrote") from error
+    changed = [name for name in asked if asked[name] != before.get(name)]
+    if changed:
+        raise UsageError(
+            f"{config.out}: this comparison was made with another {', '.join(changed)}. "
+            "Give the same options to go on with it, or another --out"
+        )
+    return [name for name in finished if RunFolder(_run_path(config, name)).is_finished]
+
+
+def _run_path(config: CompareConfig, network: str) -> Path:
+    return config.out / network.replace("/", "-")
 
 
 def _write(config: CompareConfig, comparison: Comparison) -> None:
@@ -206,16 +232,18 @@ def _write(config: CompareConfig, comparison: Comparison) -> None:
 
 
 def _asked(config: CompareConfig) -> dict[str, object]:
-    asked = asdict(config) | {"data": str(config.data.resolve()), "out": str(config.out.resolve())}
-    return asked | {"networks": list(config.networks)}
+    """What must be the same for rows to be comparable."""
+    asked = asdict(config) | {"data": str(config.data.resolve())}
+    return {name: value for name, value in asked.items() if name not in ("networks", "out")}
 
 
 def _title(config: CompareConfig) -> str:
     name = config.data.resolve().name
     if config.minutes:
-        return f"{name}, {config.minutes:g} minutes each"
-    epochs = config.epochs or default_fit(ZOO_PREFIX, "none").epochs
-    return f"{name}, {epochs} epochs each"
+        budget = f"{config.minutes:g} minutes"
+    else:
+        budget = f"{config.epochs or default_fit(ZOO_PREFIX, 'none').epochs} epochs"
+    return f"{name}: {budget} each from scratch; of pretrained networks the head"
 
 
 def parse_networks(text: str) -> tuple[str, ...]:

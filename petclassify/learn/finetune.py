@@ -35,6 +35,7 @@ from petclassify.learn.head import Head
 from petclassify.learn.measured import measured_once
 from petclassify.learn.memory import keep_freed_memory, memory_faults_named
 from petclassify.learn.opened import Opened, Trainable, copied
+from petclassify.learn.optimizers import lr_from_scratch
 from petclassify.learn.precision import (
     ARITHMETIC,
     RACE_PHOTOS,
@@ -145,7 +146,9 @@ def fine_tune(
     except Exception:
         raise
     except BaseException:
-        log.info("stopped: what was done up to the last whole epoch is kept; add --resume")
+        log.info(
+            "stopped; all whole epochs are kept: train --resume goes on, compare when repeated"
+        )
         raise
     best = _best_epoch(state)
     if best is not None:
@@ -171,11 +174,14 @@ def _make_task(config: TrainConfig, start: Start, dataset: Dataset, *, on_cpu: b
             {"weight": torch.from_numpy(head.weight), "bias": torch.from_numpy(head.bias)}
         )
     stages = find_stages(extractor.network)
-    phases = plan_phases(config.fit.unfreeze, [stage.name for stage in stages], config.fit.epochs)
+    plan = config.fit
+    if plan.lr is None and head is None:
+        plan = replace(plan, lr=lr_from_scratch(plan.optimizer, config.backbone))
+    phases = plan_phases(plan.unfreeze, [stage.name for stage in stages], plan.epochs)
     engine = start.engine if on_cpu else None
     network = Trainable(extractor, linear, stages, head is not None, engine)
     train, val = (_photos(dataset.of(split)) for split in ("train", "val"))
-    return FitTask(config.fit, phases, config.seed, network, backbone.resize, train, val)
+    return FitTask(plan, phases, config.seed, network, backbone.resize, train, val)
 
 
 def _photos(members: list[Member]) -> Photos:

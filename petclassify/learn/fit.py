@@ -148,7 +148,7 @@ class Fit:
                 best=best,
             )
             keep(state)
-            _tell(epoch, plan.epochs, len(task.train.paths) / train_seconds, is_best)
+            _tell(epoch, _count(plan, number), len(task.train.paths) / train_seconds, is_best)
         return state
 
     def _train_epoch(
@@ -168,7 +168,7 @@ class Fit:
         labels = torch.tensor(task.train.labels, device=fabric.device)
         torch.manual_seed(_mixed(task.seed, number, fabric.global_rank))  # of the dropout
         tally, lr, done = Tally(), 0.0, 0
-        with track(len(task.train.paths), f"epoch {number}/{plan.epochs}", "photos") as advance:
+        with track(len(task.train.paths), _count(plan, number), "photos") as advance:
             for step, inputs in enumerate(views.batches(mine)):
                 position = number - 1 + (step + 0.5) / len(batches)
                 lr = set_lr(optimizer, lr_factor(plan, position, val_losses))
@@ -294,11 +294,15 @@ def _require_finite(loss: float, number: int, step: int | None) -> None:
         )
 
 
-def _tell(epoch: Epoch, epochs: int, rate: float, is_best: bool) -> None:
+def _count(plan: FitConfig, number: int) -> str:
+    """The epoch's number, of how many; within minutes the first one is to tell that."""
+    return f"epoch {number}" if plan.minutes and number == 1 else f"epoch {number}/{plan.epochs}"
+
+
+def _tell(epoch: Epoch, count: str, rate: float, is_best: bool) -> None:
     log.info(
-        "epoch %d/%d (%s): train loss %.4f, val loss %.4f, val accuracy %.2f %%, %.0f photos/s%s",
-        epoch.number,
-        epochs,
+        "%s (%s): train loss %.4f, val loss %.4f, val accuracy %.2f %%, %.0f photos/s%s",
+        count,
         epoch.phase,
         epoch.train_loss,
         epoch.val_loss,

@@ -17,7 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from petclassify.errors import ModelError
-from petclassify.files import disk_faults_named, write_whole
+from petclassify.files import disk_faults_named, written_whole
 from petclassify.report.history import Epoch
 
 METADATA_KEY = "petclassify-resume"
@@ -76,15 +76,18 @@ class FitState:
             "engine": self.engine,
             "photos": self.photos,
         }
-        parts = {part: getattr(self, part) for part in _PARTS}
-        tensors = {
-            f"{part}:{name}": value.detach().cpu().contiguous().clone()
-            for part, values in parts.items()
-            for name, value in values.items()
-        }
+        tensors: Tensors = {}
+        places: set[int] = set()
+        for part in _PARTS:
+            for name, value in getattr(self, part).items():
+                kept = value.detach().cpu().contiguous()
+                # The format refuses memory that two names share, as tied weights do.
+                tensors[f"{part}:{name}"] = kept.clone() if kept.data_ptr() in places else kept
+                places.add(kept.data_ptr())
         with disk_faults_named(path.parent):
             path.parent.mkdir(exist_ok=True)
-        write_whole(path, safetensors.torch.save(tensors, {METADATA_KEY: json.dumps(about)}))
+        with written_whole(path) as temporary:
+            safetensors.torch.save_file(tensors, temporary, {METADATA_KEY: json.dumps(about)})
 
 
 _PARTS = ("weights", "average", "optimizer", "best")

@@ -67,7 +67,7 @@ def fold_norms(module: nn.Module) -> nn.Module:
     for node in list(graph_module.graph.nodes):
         pair = _foldable(node, graph_module)
         if pair is not None:
-            name = f"{str(node.target).replace('.', '_')}_folded"
+            name = f"{node.args[0].target}_{node.target}_folded".replace(".", "_")
             graph_module.add_module(name, FoldedConv2d(*pair))
             before = node.args[0]
             before.target = name

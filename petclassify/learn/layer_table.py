@@ -35,7 +35,8 @@ class Layer:
         name: as in the network's state dict.
         kind: the module's class.
         depth: how many modules it lies in, the network not counted.
-        is_leaf: whether no other module lies in it; the leaves add up to the network.
+        is_leaf: whether no other module lies in it. The leaves add up to the network, but
+            for what modules hold or compute themselves besides, such as attention.
         output_shape: without the batch.
         parameters: trainable numbers in it.
         macs: multiply-accumulates in it.
@@ -62,7 +63,8 @@ class LayerTable:
         layers: a module comes before those that lie in it.
         parameters, macs: of the whole.
         weights_bytes: of parameters and buffers.
-        activations_bytes: of what all leaves put out, kept in training for the way back.
+        activations_bytes: of what all leaves put out; about what training keeps for the way
+            back, sums and joins outside of the leaves left out.
 
     """
 
@@ -97,7 +99,7 @@ def describe_network(name: str, input_shape: Shape | None, num_classes: int = 10
     with torch.device("meta"):
         if zoo.is_zoo(name):
             network: nn.Module = zoo.build(name, num_classes, channels)
-            window = zoo.window_of(name)
+            window = zoo.entry_of(name).window
         else:
             network = timm.create_model(name, num_classes=num_classes, in_chans=channels)
             window = timm.data.resolve_data_config(model=network)["input_size"][-1]

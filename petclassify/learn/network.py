@@ -134,7 +134,7 @@ def load_checkpoint(path: Path) -> TrainedModel:
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
     try:
-        backbone = replace(empty_backbone(name, resize.crop, len(class_names)), resize=resize)
+        backbone = replace(empty_backbone(name, resize.crop), resize=resize)
         network = Network(backbone.extractor, backbone.num_features, len(class_names))
         network.load_state_dict(tensors)
     except (RuntimeError, UsageError) as error:

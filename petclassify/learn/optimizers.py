@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from petclassify.config import FitConfig, OptimizerName
+from petclassify.learn import zoo
 from petclassify.learn.opened import Trainable
 
 # Of the head and the last stage: fine-tuning, and from random weights.
@@ -46,6 +47,12 @@ def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Opt
         return torch.optim.SGD(groups, lr=lr, momentum=plan.momentum)
     rule = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
     return rule(groups, lr=lr, fused=True)
+
+
+def lr_from_scratch(optimizer: OptimizerName, backbone: str) -> float:
+    """The usual lr from random weights, lower for networks that would diverge at it."""
+    factor = zoo.entry_of(backbone).lr_factor if zoo.is_zoo(backbone) else 1.0
+    return DEFAULT_LR[optimizer][1] * factor
 
 
 def set_lr(optimizer: Optimizer, factor: float) -> float:

@@ -43,7 +43,7 @@ def check_request(config: TrainConfig) -> Index:
     """
     index = read_index(config.data)
     if zoo.is_zoo(config.backbone):
-        zoo.require_known(config.backbone)
+        zoo.entry_of(config.backbone)
         if config.weights == "pretrained":
             raise UsageError(
                 f"{config.backbone} has no pretrained weights. Leave out --weights to train it "

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from petclassify.errors import UsageError
 from petclassify.files import disk_faults_named
 from petclassify.images.archives import extract
@@ -28,6 +30,7 @@ from petclassify.images.public_sets import (
     PublicSet,
     fetch_raw,
     named_folder,
+    pictures_beside,
     raw_set,
 )
 from petclassify.learn.progress import track
@@ -76,8 +79,23 @@ def fetch(name: str, data_root: Path) -> Path:
         raise UsageError(f"unknown public set {name!r}: {hint}There are {', '.join(PUBLIC_SETS)}")
     folder = data_root / name
     if _is_filled(folder):
+        beside = raw_set(folder)
+        if beside is not None:
+            return unpack(beside, folder, data_root)
         log.info("%s is there already and used as it is", folder)
         return folder
+    with FileLock(_lock_file(folder)):  # torchrun calls this in every process
+        return folder if _is_filled(folder) else _fetch(public_set, data_root)
+
+
+def _lock_file(folder: Path) -> Path:
+    with disk_faults_named(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _fetch(public_set: PublicSet, data_root: Path) -> Path:
+    name = public_set.name
     total_kb = max(1, public_set.size_bytes // 1000)
     log.info("fetching %s, %.1f MB: %s", name, total_kb / 1000, public_set.title)
     with track(total_kb, name, "kB") as advance:
@@ -105,7 +123,7 @@ def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
     """
     folder = data_root / public_set.name
     if folder.resolve() == raw.resolve():
-        folder = folder.with_name(f"{folder.name}-pictures")
+        folder = pictures_beside(folder)
     if _is_filled(folder):
         log.info("%s is there already and used as it is", folder)
         return folder

@@ -16,6 +16,7 @@ STEP_EVERY = 1 / 3  # of all epochs
 STEP_FACTOR = 0.1
 PLATEAU_EPOCHS = 2
 PLATEAU_FACTOR = 0.3
+_BUDGET_SLACK = 1.1
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def plan_phases(unfreeze: Unfreeze, stage_names: Sequence[str], epochs: int) -> 
 def within_budget(plan: FitConfig, seconds: Sequence[float]) -> FitConfig:
     """The plan with as many epochs as fit into its minutes, once the first one is timed.
 
-    Until then the epochs of the plan stand, so the first one has the lr of a long fit.
+    Until then the epochs of the plan stand, so the first one has the lr of a long fit; it is
+    done however long it takes. Later ones may turn out slower: what does not fit is left out.
 
     Args:
         plan: the levers.
@@ -75,7 +77,11 @@ def within_budget(plan: FitConfig, seconds: Sequence[float]) -> FitConfig:
     """
     if not plan.minutes or not seconds:
         return plan
-    return replace(plan, epochs=max(1, min(plan.epochs, int(60 * plan.minutes / seconds[0]))))
+    allowed = 60 * plan.minutes
+    fitting = max(1, int(allowed / seconds[0]))
+    if sum(seconds) + seconds[-1] > _BUDGET_SLACK * allowed:
+        fitting = min(fitting, len(seconds))
+    return replace(plan, epochs=min(plan.epochs, fitting))
 
 
 def lr_factor(plan: FitConfig, position: float, val_losses: Sequence[float]) -> float:

@@ -70,7 +70,7 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
     with watch.stage("index"):
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
-        backbone, frozen = _load(config, len(index.class_names))
+        backbone, frozen = _load(config)
     folder = _run_folder(config, index)
     with watch.stage("features"):
         dataset = _read_all(
@@ -125,7 +125,7 @@ def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
         return
     processes.join()
     dataset = prepare_dataset(index, config)
-    backbone, frozen = _load(config, len(index.class_names))
+    backbone, frozen = _load(config)
     dataset = _read_all(dataset, config, backbone, frozen, lambda _: None)
     search = None
     if frozen is not None:
@@ -134,12 +134,12 @@ def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
     fine_tune(config, start, dataset, None, processes, lambda _: None)
 
 
-def _load(config: TrainConfig, num_classes: int) -> tuple[Backbone, FrozenPass | None]:
+def _load(config: TrainConfig) -> tuple[Backbone, FrozenPass | None]:
     """The backbone, and the pass of all photos through it, unless its weights are random."""
     name, window = config.backbone, config.image_size
     if config.weights == "none":
-        return random_backbone(name, window, config.seed, num_classes), None
-    backbone = load_backbone(name, config.weights, window, num_classes)
+        return random_backbone(name, window, config.seed), None
+    backbone = load_backbone(name, config.weights, window)
     return backbone, FrozenPass(backbone, FeatureCache.open(cache_folder(config.cache), backbone))
 
 

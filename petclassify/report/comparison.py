@@ -14,8 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-# Okabe and Ito 2008: told apart by the colour-blind too.
+# Okabe and Ito 2008: told apart by the colour-blind too. Markers change with each round.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c00")
+_MARKERS = "os^Dvp"
+_LONG_NAME = 30
 _LEAST_BUBBLE, _BUBBLE_PER_MB = 30.0, 8.0
 
 
@@ -29,7 +31,8 @@ class Compared:
         image_size: side of its window in pixels.
         epochs: done; 0 where only a head was fitted.
         seconds: from photos to model file.
-        val_accuracy, val_log_loss, test_accuracy, test_log_loss: of what was exported.
+        val_accuracy, val_log_loss: of what was exported.
+        test_accuracy, test_log_loss: likewise; None where the data set has no test split.
         latency_ms: one photo from file to probabilities, model loaded; the median.
         parameters: of the network with its head.
         macs: multiply-accumulates for one photo.
@@ -45,13 +48,23 @@ class Compared:
     seconds: float
     val_accuracy: float
     val_log_loss: float
-    test_accuracy: float
-    test_log_loss: float
+    test_accuracy: float | None
+    test_log_loss: float | None
     latency_ms: float
     parameters: int
     macs: int
     size_bytes: int
     val_curve: tuple[float, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """On test, or where there is none on val, which chose the epoch and so flatters."""
+        return self.val_accuracy if self.test_accuracy is None else self.test_accuracy
+
+    @property
+    def log_loss(self) -> float:
+        """Likewise."""
+        return self.val_log_loss if self.test_log_loss is None else self.test_log_loss
 
 
 @dataclass(frozen=True)
@@ -70,8 +83,13 @@ class Comparison:
     failures: Mapping[str, str]
 
     def ranked(self) -> list[Compared]:
-        """The best test accuracy first; of equals the one with the lower log loss."""
-        return sorted(self.rows, key=lambda one: (-one.test_accuracy, one.test_log_loss))
+        """The best accuracy first; of equals the one with the lower log loss."""
+        return sorted(self.rows, key=lambda one: (-one.accuracy, one.log_loss))
+
+    @property
+    def judged_on(self) -> str:
+        """Which photos `accuracy` is of."""
+        return "val" if any(one.test_accuracy is None for one in self.rows) else "test"
 
     def to_csv(self) -> str:
         """A row per network; the curves are in the JSON."""
@@ -105,15 +123,15 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     for place, one in enumerate(comparison.rows):
         colour = _COLOURS[place % len(_COLOURS)]
         area = _LEAST_BUBBLE + _BUBBLE_PER_MB * one.size_bytes / 1e6
-        bubbles.scatter(
-            one.seconds, 100 * one.test_accuracy, s=area, color=colour, alpha=0.6, linewidth=0
-        )
-        bubbles.plot(one.seconds, 100 * one.test_accuracy, ".", color=colour, markersize=4)
-        label = f"{one.network}, {100 * one.test_accuracy:.1f} %, {one.size_bytes / 1e6:.1f} MB"
+        marker = _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
+        at = one.seconds, 100 * one.accuracy
+        bubbles.scatter(*at, s=area, color=colour, alpha=0.6, linewidth=0)
+        bubbles.plot(*at, marker, color=colour, markersize=3)
+        label = f"{one.network}, {100 * one.accuracy:.1f} %, {one.size_bytes / 1e6:.1f} MB"
         if one.val_curve:
             epochs = range(1, len(one.val_curve) + 1)
             accuracy = [100 * share for share in one.val_curve]
-            curves.plot(epochs, accuracy, "o-", markersize=3, color=colour, label=label)
+            curves.plot(epochs, accuracy, f"{marker}-", markersize=3, color=colour, label=label)
         else:
             curves.axhline(
                 100 * one.val_accuracy, color=colour, linestyle="--", label=f"{label}, head only"
@@ -123,14 +141,16 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     bubbles.xaxis.set_major_formatter("{x:g}")
     bubbles.xaxis.set_minor_formatter(NullFormatter())
     bubbles.set_xlabel("seconds from photos to model file (area: size of the model file)")
-    bubbles.set_ylabel("test accuracy, %")
+    bubbles.set_ylabel(f"{comparison.judged_on} accuracy, %")
     bubbles.margins(0.15)
     curves.set_xlabel("epoch")
     curves.set_ylabel("validation accuracy, %")
     curves.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in (bubbles, curves):
         _plain(axes)
-    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    longest = max(len(one.network) for one in comparison.rows)
+    columns = 3 if longest < _LONG_NAME else 2
+    figure.legend(*curves.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     figure.suptitle(comparison.title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
 

@@ -82,17 +82,56 @@ def test_a_finished_network_is_not_trained_again(compare: Run) -> None:
 
 
 def test_a_network_that_fails_does_not_lose_the_others(compare: Run) -> None:
-    Path("c/zoo-lenet5").mkdir(parents=True)
-    assert compare("zoo/lenet5").code == ExitCode.USAGE, "a folder that is not ours"
-    shutil.rmtree("c")
-    assert compare("zoo/inception_mini").code == 0
-    Path("c/zoo-lenet5").mkdir()
-    Path("c/zoo-lenet5/notes.txt").write_text("in the way")
-    done = compare("zoo/lenet5,zoo/inception_mini")
+    done = compare("zoo/nin,zoo/lenet5")
     assert done.code == ExitCode.SOME_IMAGES_FAILED
-    assert "failed: zoo/lenet5: c/zoo-lenet5: not a run folder" in done.out
-    assert set(rows()) == {"zoo/inception_mini"}
-    assert Path("c/zoo-lenet5/notes.txt").read_text() == "in the way"
+    assert "failed: zoo/nin: NiN needs images of at least 67 x 67 pixels" in done.out
+    assert set(rows()) == {"zoo/lenet5"}
+    kept = json.loads(Path("c/comparison.json").read_text())
+    assert list(kept["failures"]) == ["zoo/nin"]
+
+
+def test_if_all_fail_the_command_fails_as_they_do(compare: Run) -> None:
+    done = compare("zoo/nin")
+    assert done.code == ExitCode.USAGE
+    assert "at least 67 x 67 pixels" in done.err
+
+
+def test_what_was_compared_before_stays(compare: Run) -> None:
+    assert compare("zoo/lenet5").code == 0
+    done = compare("zoo/inception_mini")
+    assert done.code == 0, done.err
+    assert set(rows()) == {"zoo/lenet5", "zoo/inception_mini"}
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(compare: Run) -> None:
+    Path("c").mkdir()
+    Path("c/notes.txt").write_text("mine")
+    assert compare("zoo/lenet5").code == ExitCode.USAGE
+    assert [path.name for path in Path("c").iterdir()] == ["notes.txt"]
+    for content in ("[]", "{}", "no json", '{"asked": {}, "networks": 5}'):
+        Path("c/comparison.json").write_text(content)
+        done = compare("zoo/lenet5")
+        assert done.code == ExitCode.USAGE
+        assert len(done.err.splitlines()) == 1
+
+
+def test_without_a_test_split_val_is_compared(
+    petclassify: Run, drawn_pets: Path, tmp_path: Path
+) -> None:
+    for number, photo in enumerate(sorted(drawn_pets.glob("*/*"))):
+        split = "val" if number % 4 == 0 else "train"
+        place = tmp_path / "data" / split / photo.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, place)
+    done = petclassify("compare", tmp_path / "data", "--networks", "zoo/lenet5", *OPTIONS)
+    assert done.code == 0, done.err
+    assert "val acc." in done.out
+    assert rows()["zoo/lenet5"]["test_accuracy"] == ""
+
+
+def test_several_processes_are_refused(compare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert compare("zoo/lenet5").code == ExitCode.USAGE
 
 
 def test_minutes_in_place_of_epochs(compare: Run) -> None:

@@ -96,11 +96,18 @@ def test_the_table_as_json(petclassify: Run) -> None:
 
 
 def test_the_list_names_the_zoo_the_offline_ones_and_timms_families(petclassify: Run) -> None:
-    listed = petclassify("networks")
-    for name in ("zoo/lenet5", "zoo/densenet121", "tf_efficientnet_lite0", "resnet18"):
-        assert name in listed.out + petclassify("networks", "resnet*").out
+    listed = petclassify("networks").out
+    for name in ("zoo/lenet5", "zoo/densenet121", "tf_efficientnet_lite0", "vision_transformer"):
+        assert name in listed
     families = json.loads(petclassify("networks", "--format", "json").out)["families"]
     assert {"resnet", "vgg", "efficientnet", "vision_transformer"} <= set(families)
+    assert "resnet18.a1_in1k" in families["resnet"]
+
+
+def test_a_pattern_lists_names(petclassify: Run) -> None:
+    names = petclassify("networks", "*resnet18*").out.splitlines()
+    assert {"zoo/resnet18", "zoo/resnet18_group", "resnet18.a1_in1k"} <= set(names)
+    assert all("resnet18" in name for name in names)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -22,19 +23,42 @@ from petclassify.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-# The module in which each network's function lies, and its window in pixels.
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of the zoo.
+
+    Attributes:
+        module: the page that it is written in.
+        function: what builds it.
+        window: the side in pixels that it was described for.
+        lr_factor: on the usual lr from random weights. Deep networks without norms diverge
+            at the full one.
+        options: of the function.
+
+    """
+
+    module: str
+    function: str
+    window: int = 224
+    lr_factor: float = 1.0
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
 NETWORKS = {
-    "lenet5": ("lenet5", 32),
-    "alexnet": ("alexnet", 224),
-    "vgg11": ("vgg", 224),
-    "vgg13": ("vgg", 224),
-    "vgg16": ("vgg", 224),
-    "vgg19": ("vgg", 224),
-    "nin": ("nin", 224),
-    "googlenet": ("googlenet", 224),
-    "inception_mini": ("googlenet", 28),
-    "resnet18": ("resnet", 224),
-    "densenet121": ("densenet", 224),
+    "lenet5": Entry("lenet5", "lenet5", window=32),
+    "alexnet": Entry("alexnet", "alexnet", lr_factor=0.3),
+    **{f"vgg{n}": Entry("vgg", f"vgg{n}", lr_factor=0.3) for n in (11, 13, 16, 19)},
+    "nin": Entry("nin", "nin"),
+    "googlenet": Entry("googlenet", "googlenet"),
+    "inception_mini": Entry("googlenet", "inception_mini", window=28),
+    "resnet18": Entry("resnet", "resnet18"),
+    "densenet121": Entry("densenet", "densenet121"),
+    **{
+        f"{name}_{norm}": Entry(module, name, options={"norm": norm})
+        for module, name in (("resnet", "resnet18"), ("densenet", "densenet121"))
+        for norm in ("layer", "instance", "group")
+    },
 }
 
 
@@ -43,43 +67,39 @@ def is_zoo(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def require_known(name: str) -> None:
-    """Raise UsageError, with the nearest names, for a `zoo/NAME` that is not there."""
-    if name.removeprefix(PREFIX) not in NETWORKS:
-        near = difflib.get_close_matches(name.removeprefix(PREFIX), NETWORKS, n=3)
-        known = ", ".join(PREFIX + bare for bare in near or NETWORKS)
-        raise UsageError(
-            f"unknown backbone {name!r}: {'did you mean' if near else 'there are'} {known}"
-        )
-
-
-def window_of(name: str) -> int:
-    """The side in pixels that a network was described for, from `zoo/NAME`.
+def entry_of(name: str) -> Entry:
+    """The entry of `zoo/NAME`.
 
     Raises:
-        KeyError: there is no such network.
+        UsageError: there is no such network; with the nearest names.
 
     """
-    return NETWORKS[name.removeprefix(PREFIX)][1]
+    bare = name.removeprefix(PREFIX)
+    if bare not in NETWORKS:
+        near = difflib.get_close_matches(bare, NETWORKS, n=3)
+        known = ", ".join(PREFIX + other for other in near or NETWORKS)
+        hint = "did you mean" if near else "there are"
+        raise UsageError(f"unknown backbone {name!r}: {hint} {known}")
+    return NETWORKS[bare]
 
 
 def page_of(name: str) -> ModuleType:
-    """The module that a network, `zoo/NAME`, is written in; its docstring names the paper.
+    """The module that `zoo/NAME` is written in; its docstring names the paper.
 
     Raises:
-        KeyError: there is no such network.
+        UsageError: there is no such network.
 
     """
-    module, _ = NETWORKS[name.removeprefix(PREFIX)]
-    return importlib.import_module(f"{__name__}.{module}")
+    return importlib.import_module(f"{__name__}.{entry_of(name).module}")
 
 
 def build(name: str, num_classes: int, in_chans: int = 3) -> nn.Sequential:
-    """Build a network with fresh random weights from `zoo/NAME`.
+    """Build `zoo/NAME` with fresh random weights.
 
     Raises:
-        KeyError: there is no such network.
+        UsageError: there is no such network.
 
     """
-    make: Callable[[int, int], nn.Sequential] = getattr(page_of(name), name.removeprefix(PREFIX))
-    return make(num_classes, in_chans)
+    entry = entry_of(name)
+    make: Callable[..., nn.Sequential] = getattr(page_of(name), entry.function)
+    return make(num_classes, in_chans, **entry.options)
