@@ -147,10 +147,10 @@ def _options(
 def train(
     data: Annotated[
         Path,
-        typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/..., or a set's name."),
+        typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or a name."),
     ],
     backbone: Annotated[
-        str, typer.Option(help="Any timm name, or zoo/NAME; see petclassify networks.")
+        str, typer.Option(help="As petclassify networks lists them.")
     ] = DEFAULT_BACKBONE,
     weights: Annotated[
         str | None, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
@@ -335,7 +335,11 @@ def export(
 def compare(
     data: Annotated[Path, typer.Argument(help="Data set, as for train.")],
     networks: Annotated[
-        str, typer.Option(help="Timm names and zoo/NAME, with commas between.")
+        str,
+        typer.Option(
+            show_default=False,
+            help=f"With commas between. Default: the zoo and {DEFAULT_BACKBONE}.",
+        ),
     ] = DEFAULT_NETWORKS,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Of networks from scratch. Default: 10.")

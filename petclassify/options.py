@@ -40,7 +40,7 @@ def _change(text: str, name: str, least: float = 0, most: float = 1) -> Any:  # 
 
 ImageSizeOption = Annotated[
     int | None,
-    typer.Option(min=16, max=2048, help="Side of the window. Default: the backbone's."),
+    typer.Option(min=16, max=2048, help="Window. Default: the backbone's."),
 ]
 SeedOption = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Decides splits, folds and all that is random.")
@@ -49,9 +49,7 @@ CacheOption = Annotated[
     Path | None, typer.Option(help="Where features are kept. Default: the user's cache.")
 ]
 
-DataRootOption = Annotated[
-    Path, typer.Option(help="Where public data sets lie, and are fetched to.")
-]
+DataRootOption = Annotated[Path, typer.Option(help="Folder of public data sets.")]
 
 MaxBadOption = Annotated[
     float, typer.Option(min=0, max=1, help="Share of photos that may be unreadable.")
@@ -62,14 +60,10 @@ UnfreezeOption = Annotated[
 ]
 EpochsOption = Annotated[
     int | None,
-    typer.Option(
-        min=1, max=10_000, help="Of open layers. Default: 4; of zoo/NAME from scratch, 10."
-    ),
+    typer.Option(min=1, max=10_000, help="Default: 4; of zoo/NAME, 10."),
 ]
 MinutesOption = Annotated[float, _lever("Time for all epochs, in place of their number.", 0)]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the interrupted run of these options.")
-]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 TensorboardOption = Annotated[
     bool, typer.Option("--tensorboard", help="Log epochs for TensorBoard too.")
 ]
