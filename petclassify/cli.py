@@ -273,15 +273,18 @@ def predict(
         RowFormat, typer.Option("--format", help="A table for people, rows for programs.")
     ] = RowFormat.TABLE,
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Label unknown photos by their closest class.")
+    ] = False,
 ) -> None:
-    """Say what is on photos.
+    """Say what is on photos, or that it is unlike anything the model learned from.
 
     Example: petclassify predict img.jpg holiday/ --format jsonl
     """
     from petclassify.runtime.predict import predict as run
 
     _collect_from_now_on()
-    tally = run(images, _chosen(model), output_format.value, output)
+    tally = run(images, _chosen(model), output_format.value, output, force=force)
     if tally.failed:
         typer.echo(f"{tally.failed} of {tally.predicted + tally.failed} images failed", err=True)
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
@@ -306,7 +309,9 @@ def evaluate(
     _collect_from_now_on()
     found = run(fetched_folder(data, data_root), _chosen(model))
     lines = [*figure_lines({"photos": found.metrics}), "", *class_lines(found.metrics)]
-    _print_as(output_format, found.metrics.to_dict(), lines)
+    lines += ["", f"known   {found.known_share:.2%} of the photos; figures are of all"]
+    figures = found.metrics.to_dict() | {"known_share": found.known_share}
+    _print_as(output_format, figures, lines)
     for error in found.unreadable:
         typer.echo(f"left out: {printable(str(error))}", err=True)
     if found.unreadable:

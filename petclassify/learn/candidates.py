@@ -12,10 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from petclassify.config import Resize
 from petclassify.images.index import SPLITS, Split
 from petclassify.learn.backbones import FeatureExtractor
 from petclassify.learn.calibration import Calibration, fit_calibration
 from petclassify.learn.dataset import Dataset, Member
+from petclassify.learn.familiarity import (
+    Familiarity,
+    features_of,
+    fit_familiarity,
+    fit_familiarity_by_folds,
+)
 from petclassify.learn.finetune import FineTuned
 from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head import Head, HeadSearch, fit_head, search_head
@@ -90,6 +97,22 @@ def head_on_train(dataset: Dataset, frozen: FrozenPass, search: HeadSearch) -> H
     train = dataset.of("train")
     features = frozen.cache.get([member.digest for member in train], FITTED_VIEWS)
     return fit_head(features, np.array([member.label for member in train]), search.strength)
+
+
+def familiarity_of(
+    shipped: Candidate, dataset: Dataset, frozen: FrozenPass | None, resize: Resize, seed: int
+) -> Familiarity:
+    """What the shipped network knows, see `learn.familiarity`."""
+    if frozen is not None and shipped.extractor is frozen.backbone.extractor:
+        members = dataset.of(*FITTED_SPLITS)
+        digests = [member.digest for member in members]
+        labels = np.array([member.label for member in members])
+        folds = assign_folds(labels.tolist(), digests, N_FOLDS, seed)
+        features = frozen.cache.get(digests, views=1)[:, 0]
+        return fit_familiarity_by_folds(features, labels, folds, seed)
+    features, labels = features_of(shipped.extractor, dataset.of("train"), resize)
+    held_out, _ = features_of(shipped.extractor, dataset.of("val"), resize)
+    return fit_familiarity(features, labels, held_out, seed)
 
 
 def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:

@@ -23,7 +23,13 @@ from petclassify.learn.network import TrainedModel, load_checkpoint
 from petclassify.learn.onnx_graph import to_onnx
 from petclassify.learn.run_folder import RunFolder
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import METADATA_KEY, PROBABILITIES, ModelInfo, parse_model
+from petclassify.runtime.model_file import (
+    FAMILIARITY,
+    METADATA_KEY,
+    PROBABILITIES,
+    ModelInfo,
+    parse_model,
+)
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +83,11 @@ def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]
         preprocessing=model.backbone.resize,
         temperature=model.calibration.temperature,
         doubt=model.calibration.doubt,
+        known_threshold=model.known_threshold,
         network=model.backbone.name,
         training=model.training,
     )
-    graph = to_onnx(model.network, model.backbone.pixels_shape, [PROBABILITIES])
+    graph = to_onnx(model.network, model.backbone.pixels_shape, [PROBABILITIES, FAMILIARITY])
     graph.producer_name = "petclassify"
     graph.metadata_props.add(key=METADATA_KEY, value=info.to_json())
     content: bytes = graph.SerializeToString()
@@ -99,26 +106,35 @@ def check_parity(model: TrainedModel, content: bytes, pixels: NDArray[np.uint8])
         pixels: (N, height, width, 3).
 
     Returns:
-        The largest difference of a probability.
+        The largest difference of a probability or a familiarity.
 
     Raises:
-        ModelError: a class differs, or a probability by more than MAX_DIFFERENCE.
+        ModelError: a class differs, or one of these by more than MAX_DIFFERENCE.
 
     """
     classifier = Classifier(*parse_model(content))
     batches = np.split(pixels, range(_BATCH_SIZE, len(pixels), _BATCH_SIZE))
-    deployed = np.concatenate([classifier.probabilities(batch) for batch in batches])
+    deployed = np.concatenate([_columns(*classifier.run(batch)) for batch in batches])
     with torch.inference_mode():
-        trained = np.concatenate([model.network(torch.from_numpy(b)).numpy() for b in batches])
+        outputs = [model.network(torch.from_numpy(batch)) for batch in batches]
+    trained = np.concatenate([_columns(*(one.numpy() for one in pair)) for pair in outputs])
     difference = float(np.abs(deployed - trained).max())
-    other_class = int(np.sum(deployed.argmax(axis=1) != trained.argmax(axis=1)))
+    labels = (scores[:, :-1].argmax(axis=1) for scores in (deployed, trained))
+    other_class = int(np.sum(next(labels) != next(labels)))
     if other_class or not difference <= MAX_DIFFERENCE:
         raise ModelError(
             f"export refused: on {len(pixels)} photos the ONNX file gives another class for "
-            f"{other_class} and probabilities up to {difference:.2g} away from the trained "
+            f"{other_class} and numbers up to {difference:.2g} away from the trained "
             f"network (limit {MAX_DIFFERENCE:g}). The checkpoint is kept; no model file was written"
         )
     return difference
+
+
+def _columns(
+    probabilities: NDArray[np.float32], familiarity: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(N, classes) and (N,) -> (N, classes + 1)."""
+    return np.column_stack([probabilities, familiarity])
 
 
 def _spread(photos: Sequence[Path]) -> list[Path]:

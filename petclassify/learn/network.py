@@ -21,32 +21,43 @@ from petclassify.errors import ModelError, UsageError
 from petclassify.files import write_whole
 from petclassify.learn.backbones import Backbone, FeatureExtractor, empty_backbone
 from petclassify.learn.calibration import Calibration
+from petclassify.learn.familiarity import Familiarity
 from petclassify.learn.head import Head
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "petclassify"
 
 
 class Network(nn.Module):
-    """Pixels to calibrated probabilities.
+    """Pixels to calibrated probabilities, and to how familiar they are.
 
-    Shapes: uint8 (N, height, width, 3) -> float32 (N, classes), each row summing to 1.
+    Shapes: uint8 (N, height, width, 3) -> float32 (N, classes), each row summing to 1, and
+    float32 (N,), 0 to 1.
     """
 
     temperature: Tensor
     doubt: Tensor
+    prototypes: Tensor
+    typical: Tensor
 
-    def __init__(self, extractor: FeatureExtractor, num_features: int, num_classes: int) -> None:
+    def __init__(
+        self, extractor: FeatureExtractor, num_features: int, num_classes: int, num_prototypes: int
+    ) -> None:
         super().__init__()
         self.extractor = extractor
         self.head = nn.Linear(num_features, num_classes)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("doubt", torch.zeros(()))
+        self.register_buffer("prototypes", torch.zeros(num_prototypes, num_features))
+        self.register_buffer("typical", torch.ones(()))
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        logits = self.head(self.extractor(pixels))
-        shares = torch.softmax(logits / self.temperature, dim=1)
-        return shares + self.doubt * (1 / shares.shape[1] - shares)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.extractor(pixels)
+        shares = torch.softmax(self.head(features) / self.temperature, dim=1)
+        probabilities = shares + self.doubt * (1 / shares.shape[1] - shares)
+        cosines = nn.functional.normalize(features, dim=1) @ self.prototypes.T
+        familiarity = (cosines.amax(dim=1) / self.typical).clamp(0, 1)
+        return probabilities, familiarity
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class TrainedModel:
         backbone: from which it grew.
         network: pixels to probabilities.
         class_names: in the order of the probabilities.
+        known_threshold: the familiarity from which on a photo is known.
         training: counts, metrics, versions and date, for the model file's metadata.
 
     """
@@ -64,6 +76,7 @@ class TrainedModel:
     backbone: Backbone
     network: Network
     class_names: tuple[str, ...]
+    known_threshold: float
     training: dict[str, Any]
 
     @property
@@ -76,17 +89,23 @@ def assemble(
     backbone: Backbone,
     head: Head,
     calibration: Calibration,
+    familiarity: Familiarity,
     class_names: tuple[str, ...],
     training: dict[str, Any],
 ) -> TrainedModel:
     """Put a fitted head on its backbone."""
-    network = Network(backbone.extractor, backbone.num_features, len(class_names))
+    network = Network(
+        backbone.extractor, backbone.num_features, len(class_names), len(familiarity.prototypes)
+    )
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(head.weight))
         network.head.bias.copy_(torch.from_numpy(head.bias))
         network.temperature.fill_(calibration.temperature)
         network.doubt.fill_(calibration.doubt)
-    return TrainedModel(backbone, network.eval(), class_names, training)
+        network.prototypes.copy_(torch.from_numpy(familiarity.prototypes))
+        network.typical.fill_(familiarity.typical)
+    threshold = familiarity.threshold
+    return TrainedModel(backbone, network.eval(), class_names, threshold, training)
 
 
 def save_checkpoint(model: TrainedModel, path: Path) -> None:
@@ -101,6 +120,7 @@ def save_checkpoint(model: TrainedModel, path: Path) -> None:
         "backbone": model.backbone.name,
         "resize": asdict(model.backbone.resize),
         "class_names": model.class_names,
+        "known_threshold": model.known_threshold,
         "training": model.training,
     }
     tensors = {name: value.contiguous() for name, value in model.network.state_dict().items()}
@@ -130,13 +150,15 @@ def load_checkpoint(path: Path) -> TrainedModel:
             )
         name, resize = str(about["backbone"]), Resize(**about["resize"])
         class_names = tuple(str(class_name) for class_name in about["class_names"])
+        threshold = float(about["known_threshold"])
         training = dict(about["training"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
     try:
         backbone = replace(empty_backbone(name, resize.crop), resize=resize)
-        network = Network(backbone.extractor, backbone.num_features, len(class_names))
+        prototypes = len(tensors["prototypes"])
+        network = Network(backbone.extractor, backbone.num_features, len(class_names), prototypes)
         network.load_state_dict(tensors)
-    except (RuntimeError, UsageError) as error:
+    except (RuntimeError, UsageError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: its tensors do not fit {name}: {error}") from error
-    return TrainedModel(backbone, network.eval(), class_names, training)
+    return TrainedModel(backbone, network.eval(), class_names, threshold, training)

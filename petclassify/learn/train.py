@@ -20,7 +20,13 @@ from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
 from petclassify.learn.backbones import Backbone, load_backbone, random_backbone
-from petclassify.learn.candidates import Candidate, choose, frozen_candidate, head_on_train
+from petclassify.learn.candidates import (
+    Candidate,
+    choose,
+    familiarity_of,
+    frozen_candidate,
+    head_on_train,
+)
 from petclassify.learn.dataset import Dataset, prepare_dataset, require_usable, split_dataset
 from petclassify.learn.epoch_log import EpochLog
 from petclassify.learn.export import export_model
@@ -96,10 +102,13 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
         watch.add("fine-tuning", tuned.earlier_seconds)
     shipped = choose(head, tuned)
     metrics = shipped.metrics(index.class_names)
+    with watch.stage("familiarity"):
+        familiarity = familiarity_of(shipped, dataset, frozen, backbone.resize, config.seed)
     model = assemble(
         replace(backbone, extractor=shipped.extractor),
         shipped.head,
         shipped.calibration,
+        familiarity,
         index.class_names,
         training_facts(config, dataset, metrics, shipped),
     )

@@ -17,9 +17,17 @@ from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures over the photos that can be read, and why each of the others cannot."""
+    """The figures over the photos that can be read, and why each of the others cannot.
+
+    Attributes:
+        metrics: over all of them, known or not.
+        known_share: of them that the model calls known.
+        unreadable: why each of the others cannot be read.
+
+    """
 
     metrics: Metrics
+    known_share: float
     unreadable: tuple[ImageError, ...]
 
 
@@ -50,7 +58,7 @@ def evaluate_samples(classifier: Classifier, samples: Sequence[Sample]) -> Evalu
         DataError: none of them can be read.
 
     """
-    labels, probabilities, unreadable = [], [], []
+    labels, probabilities, known, unreadable = [], [], [], []
     scored = score_photos(classifier, ((str(s.path), s.path) for s in samples))
     for sample, outcome in zip(samples, (one.outcome for one in scored), strict=True):
         if isinstance(outcome, ImageError):
@@ -58,12 +66,13 @@ def evaluate_samples(classifier: Classifier, samples: Sequence[Sample]) -> Evalu
         else:
             labels.append(sample.label)
             probabilities.append(list(outcome.probabilities.values()))
+            known.append(outcome.known)
     if not labels:
         raise DataError(
             f"none of the {len(samples)} photos can be read; the first: {unreadable[0]}"
         )
     metrics = measure(np.array(probabilities), np.array(labels), classifier.class_names)
-    return Evaluation(metrics, tuple(unreadable))
+    return Evaluation(metrics, float(np.mean(known)), tuple(unreadable))
 
 
 def _judged_split(index: Index) -> tuple[Sample, ...]:

@@ -13,6 +13,7 @@ from PIL import Image
 from petclassify.errors import ModelError
 from petclassify.images.photo import pixels_of, read_pixels
 from petclassify.runtime.model_file import (
+    FAMILIARITY,
     INPUT,
     PROBABILITIES,
     ModelInfo,
@@ -33,12 +34,17 @@ class Prediction:
         label: the name of the most probable class.
         probability: its calibrated probability, 0 to 1.
         probabilities: of every class, in the model's order.
+        known: whether the photo is like those that the model learned from. If it is not,
+            the label is only the closest class.
+        familiarity: how much it is, 0 to 1; the typical photo has 1.
 
     """
 
     label: str
     probability: float
     probabilities: dict[str, float]
+    known: bool
+    familiarity: float
 
 
 class Classifier:
@@ -83,7 +89,8 @@ class Classifier:
             ImageError: the photo cannot be used.
 
         """
-        return self.describe(self.probabilities(self.pixels(photo)[np.newaxis])[0])
+        probabilities, familiarity = self.run(self.pixels(photo)[np.newaxis])
+        return self.describe(probabilities[0], familiarity[0])
 
     def pixels(self, photo: Photo) -> NDArray[np.uint8]:
         """Make the network's input of one photo, (height, width, 3).
@@ -97,26 +104,41 @@ class Classifier:
             return pixels_of(photo, resize)
         return read_pixels(Path(photo) if isinstance(photo, str) else photo, resize)
 
-    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the network: (N, height, width, 3) -> (N, classes), each row summing to 1.
+    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the network.
+
+        Args:
+            pixels: (N, height, width, 3).
+
+        Returns:
+            Probabilities, (N, classes), each row summing to 1; familiarity, (N,), 0 to 1.
 
         Raises:
-            ModelError: the network fails, or gives anything but probabilities.
+            ModelError: the network fails, or gives anything else.
 
         """
         try:
-            (probabilities,) = self._session.run([PROBABILITIES], {INPUT: pixels})
+            outputs = self._session.run([PROBABILITIES, FAMILIARITY], {INPUT: pixels})
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
             raise ModelError(f"the model's network fails: {first_line(error)}") from error
-        expected = (len(pixels), len(self.class_names))
-        if probabilities.shape != expected or not np.all(
-            np.abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE
+        probabilities, familiarity = (np.asarray(one, dtype=np.float32) for one in outputs)
+        if (
+            probabilities.shape != (len(pixels), len(self.class_names))
+            or familiarity.shape != (len(pixels),)
+            or not np.all(np.abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE)
+            or not np.all((familiarity >= 0) & (familiarity <= 1))
         ):
             raise ModelError("the model gives numbers that are no probabilities; export it anew")
-        return np.asarray(probabilities, dtype=np.float32)
+        return probabilities, familiarity
 
-    def describe(self, probabilities: NDArray[np.float32]) -> Prediction:
-        """Name the probabilities of one photo, (classes,)."""
+    def describe(self, probabilities: NDArray[np.float32], familiarity: float) -> Prediction:
+        """Put the numbers of one photo into words; its probabilities are (classes,)."""
         best = int(probabilities.argmax())
         named = dict(zip(self.class_names, (float(p) for p in probabilities), strict=True))
-        return Prediction(self.class_names[best], float(probabilities[best]), named)
+        return Prediction(
+            self.class_names[best],
+            float(probabilities[best]),
+            named,
+            bool(familiarity >= self.info.known_threshold),
+            float(familiarity),
+        )

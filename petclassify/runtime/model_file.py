@@ -2,6 +2,7 @@
 
 Input   images         uint8 (N, height, width, 3), resized and cropped, not normalised
 Output  probabilities  float32 (N, classes), calibrated
+Output  familiarity    float32 (N,), 1 where a photo is as typical as those learned from
 
 The metadata property `petclassify` is JSON with the fields of `ModelInfo`. Normalisation
 and calibration are in the graph, so nobody can forget them.
@@ -20,10 +21,11 @@ from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError
 from petclassify.runtime.onnx_wire import read_metadata
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "petclassify"
 INPUT = "images"
 PROBABILITIES = "probabilities"
+FAMILIARITY = "familiarity"
 MAX_MODEL_BYTES = 2**31
 
 
@@ -36,6 +38,7 @@ class ModelInfo:
         preprocessing: how a photo becomes the input.
         temperature: by which the graph divides the logits.
         doubt: the share of probability that it spreads over all classes alike.
+        known_threshold: the familiarity from which on a photo is known.
         network: the backbone's name.
         training: counts, metrics, versions, date; for people.
         format_version: of this metadata.
@@ -45,6 +48,7 @@ class ModelInfo:
     class_names: tuple[str, ...]
     preprocessing: Resize
     temperature: float
+    known_threshold: float
     network: str
     doubt: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
@@ -86,6 +90,7 @@ class ModelInfo:
                     int(given["resize"]), int(given["crop"]), given["interpolation"]
                 ),
                 temperature=float(read["temperature"]),
+                known_threshold=float(read["known_threshold"]),
                 doubt=float(read.get("doubt", 0.0)),
                 network=str(read["network"]),
                 training=dict(read["training"]),
@@ -101,6 +106,8 @@ class ModelInfo:
             raise ModelError("its metadata names fewer than two distinct classes")
         if not 1 <= resize.crop <= 4096 or not 1 <= resize.shorter_side <= 8192:
             raise ModelError(f"its metadata asks for an impossible window: {resize}")
+        if not 0 <= self.known_threshold <= 1:
+            raise ModelError(f"its metadata has the threshold {self.known_threshold}, not 0 to 1")
         if resize.interpolation not in get_args(Interpolation):
             raise ModelError(f"its metadata asks for the filter {resize.interpolation!r}")
 
@@ -155,9 +162,12 @@ def _check_signature(session: onnxruntime.InferenceSession, info: ModelInfo) -> 
     expected = {INPUT: ("tensor(uint8)", [crop, crop, 3])}
     if inputs != expected:
         raise ModelError(f"its inputs are {inputs}, its metadata says {expected}")
-    scores = ("tensor(float)", [len(info.class_names)])
-    if outputs.get(PROBABILITIES) != scores:
-        raise ModelError(f"its outputs are {outputs}, its metadata says {PROBABILITIES}: {scores}")
+    scores = {
+        PROBABILITIES: ("tensor(float)", [len(info.class_names)]),
+        FAMILIARITY: ("tensor(float)", []),
+    }
+    if outputs != scores:
+        raise ModelError(f"its outputs are {outputs}, its metadata says {scores}")
 
 
 def first_line(error: Exception) -> str:

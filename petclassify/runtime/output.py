@@ -20,13 +20,24 @@ Format = Literal["table", "jsonl", "csv"]
 WriteRow = Callable[[Scored], None]
 
 
-def row_writer(output_format: Format, stream: TextIO, class_names: Sequence[str]) -> WriteRow:
-    """Return the function that writes one outcome in this format."""
+def row_writer(
+    output_format: Format, stream: TextIO, class_names: Sequence[str], *, force: bool = False
+) -> WriteRow:
+    """Return the function that writes one outcome in this format.
+
+    Args:
+        output_format: of the rows.
+        stream: where they go.
+        class_names: of the model.
+        force: let the table show the closest class of unknown photos as their label. Rows for
+            programs always have both, the label and whether the photo is known.
+
+    """
     if output_format == "jsonl":
         return _jsonl(stream)
     if output_format == "csv":
         return _csv(stream, class_names)
-    return _table(stream, class_names)
+    return _table(stream, class_names, force=force)
 
 
 def _jsonl(stream: TextIO) -> WriteRow:
@@ -38,6 +49,8 @@ def _jsonl(stream: TextIO) -> WriteRow:
             row["label"] = scored.outcome.label
             row["probability"] = scored.outcome.probability
             row["probabilities"] = scored.outcome.probabilities
+            row["known"] = scored.outcome.known
+            row["familiarity"] = scored.outcome.familiarity
         stream.write(json.dumps(row) + "\n")
 
     return write
@@ -46,21 +59,24 @@ def _jsonl(stream: TextIO) -> WriteRow:
 def _csv(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
     rows = csv.writer(stream)
     of_classes = [f"probability_{name}" for name in class_names]
-    rows.writerow(["path", "label", "probability", *of_classes, "error_kind", "error_message"])
+    measures = ["label", "probability", "known", "familiarity", *of_classes]
+    rows.writerow(["path", *measures, "error_kind", "error_message"])
 
     def write(scored: Scored) -> None:
         outcome = scored.outcome
         if isinstance(outcome, ImageError):
-            blanks = [""] * (2 + len(class_names))
+            blanks = [""] * len(measures)
             rows.writerow([scored.name, *blanks, str(outcome.kind), outcome.reason])
         else:
             numbers = [repr(p) for p in outcome.probabilities.values()]
-            rows.writerow([scored.name, outcome.label, repr(outcome.probability), *numbers, "", ""])
+            known = str(outcome.known).lower(), repr(outcome.familiarity)
+            first = scored.name, outcome.label, repr(outcome.probability)
+            rows.writerow([*first, *known, *numbers, "", ""])
 
     return write
 
 
-def _table(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
+def _table(stream: TextIO, class_names: Sequence[str], *, force: bool) -> WriteRow:
     width = max(len("error"), *(len(printable(name)) for name in class_names))
 
     def write(scored: Scored) -> None:
@@ -68,6 +84,9 @@ def _table(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
         if isinstance(outcome, ImageError):
             reason = printable(outcome.reason)
             stream.write(f"{'error':{width}}           {printable(scored.name)}: {reason}\n")
+        elif not outcome.known and not force:
+            closest = f"closest: {printable(outcome.label)}, {outcome.probability:.2f}"
+            stream.write(f"unknown ({closest})  {printable(scored.name)}\n")
         else:
             label = f"{printable(outcome.label):{width}}"
             stream.write(f"{label}  {outcome.probability:7.2%}  {printable(scored.name)}\n")

@@ -59,7 +59,12 @@ def latest_run(models: Path) -> Path | None:
 
 
 def predict(
-    inputs: Sequence[str], model: Path, output_format: Format, output: Path | None
+    inputs: Sequence[str],
+    model: Path,
+    output_format: Format,
+    output: Path | None,
+    *,
+    force: bool = False,
 ) -> Tally:
     """Classify files, folders and stdin ("-"), and write a row for each photo.
 
@@ -68,6 +73,7 @@ def predict(
         model: a model file or a run folder.
         output_format: of the rows.
         output: a file, written whole or not at all; None is stdout.
+        force: label photos that are unlike those that the model learned from, too.
 
     Raises:
         ModelError: the model is refused.
@@ -81,7 +87,7 @@ def predict(
     classifier = Classifier.load(model, threads=0 if one_photo else THREADS_IN_NETWORK)
     predicted = failed = 0
     with _opened(output) as stream:
-        write = row_writer(output_format, stream, classifier.class_names)
+        write = row_writer(output_format, stream, classifier.class_names, force=force)
         for scored in score_photos(classifier, _photos(inputs)):
             write(scored)
             if isinstance(scored.outcome, ImageError):

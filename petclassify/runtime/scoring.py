@@ -71,8 +71,8 @@ def _score_batch(classifier: Classifier, batch: list[tuple[str, Path | bytes]]) 
         except ImageError as error:
             outcomes.append(error)
     if pixels:
-        predictions = iter(classifier.probabilities(np.stack(pixels)))
-        outcomes = [o or classifier.describe(next(predictions)) for o in outcomes]
+        found = zip(*classifier.run(np.stack(pixels)), strict=True)
+        outcomes = [o or classifier.describe(*next(found)) for o in outcomes]
     return [
         Scored(name, outcome)
         for (name, _), outcome in zip(batch, outcomes, strict=True)

@@ -16,6 +16,7 @@ from petclassify.images.photo import read_pixels
 from petclassify.learn.backbones import load_backbone, random_backbone
 from petclassify.learn.calibration import Calibration
 from petclassify.learn.export import export_model
+from petclassify.learn.familiarity import fit_familiarity
 from petclassify.learn.head import Head
 from petclassify.learn.network import assemble, load_checkpoint
 from petclassify.learn.preflight import check_request
@@ -49,12 +50,15 @@ def run(tmp_path_factory: pytest.TempPathFactory, drawn_pets: Path) -> Path:
 def test_every_network_passes_the_gate_at_an_odd_size(name: str, drawn_pets: Path) -> None:
     backbone = random_backbone(f"zoo/{name}", 75, seed=0)
     generator = np.random.default_rng(0)
+    photos = sorted(drawn_pets.glob("*/*"))
+    pixels = np.stack([read_pixels(photo, backbone.resize) for photo in photos[:4]])
+    features = backbone.extractor(torch.from_numpy(pixels)).numpy()
+    known = fit_familiarity(features, np.array([0, 0, 1, 1]), features, seed=0)
     head = Head(
         generator.normal(size=(2, backbone.num_features)).astype(np.float32),
         np.zeros(2, np.float32),
     )
-    model = assemble(backbone, head, Calibration(1.0, 0.0), ("cats", "dogs"), {})
-    photos = sorted(drawn_pets.glob("*/*"))
+    model = assemble(backbone, head, Calibration(1.0, 0.0), known, ("cats", "dogs"), {})
     classifier = Classifier(*parse_model(export_model(model, photos, [])))
     assert classifier.predict(photos[0]).label in ("cats", "dogs")
 

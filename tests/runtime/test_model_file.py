@@ -18,25 +18,29 @@ from petclassify.errors import ModelError
 from petclassify.runtime.model_file import METADATA_KEY, ModelInfo, load_model, parse_model
 from petclassify.runtime.onnx_wire import read_metadata
 
-INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, "toy")
+INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, 0.5, "toy")
 
 
 def toy_model(
     info: str | None = None, num_classes: int = 2, side: int = 8, dtype: int = TensorProto.UINT8
 ) -> onnx.ModelProto:
-    """The mean pixel, through a linear layer: a whole model file in six nodes."""
+    """The mean pixel, through a linear layer; familiar is what it is sure of."""
     weight = np.ones((3, num_classes), np.float32) * np.arange(num_classes, dtype=np.float32)
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats"], ["features"], axes=[1, 2], keepdims=0),
         helper.make_node("MatMul", ["features", "weight"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ReduceMax", ["probabilities"], ["familiarity"], axes=[1], keepdims=0),
     ]
     graph = helper.make_graph(
         nodes,
         "toy",
         [helper.make_tensor_value_info("images", dtype, ["N", side, side, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", num_classes])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", num_classes]),
+            helper.make_tensor_value_info("familiarity", TensorProto.FLOAT, ["N"]),
+        ],
         [numpy_helper.from_array(weight, "weight")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -69,8 +73,9 @@ def test_metadata_survive_the_round_trip() -> None:
 
 def test_a_whole_model_file_predicts(tmp_path: Path) -> None:
     onnx.save(toy_model(), tmp_path / "model.onnx")
-    probabilities = Classifier.load(tmp_path).probabilities(np.ones((5, 8, 8, 3), np.uint8))
+    probabilities, familiarity = Classifier.load(tmp_path).run(np.ones((5, 8, 8, 3), np.uint8))
     assert probabilities.shape == (5, 2)
+    assert familiarity.shape == (5,)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
@@ -141,7 +146,10 @@ def test_external_data_are_found_in_every_corner(refused: Callable[[bytes], str]
         {"preprocessing": {"resize": 9, "crop": 10**9, "interpolation": "bicubic"}},
         {"preprocessing": {"resize": 9, "crop": 8, "interpolation": "magic"}},
         {"preprocessing": None},
-        {"format_version": 2},
+        {"format_version": 1},
+        {"known_threshold": 1.5},
+        {"known_threshold": float("nan")},
+        {"known_threshold": None},
         {"temperature": "hot"},
         {"class_names": "ab"},
         {"preprocessing": {"resize": float("inf"), "crop": 8, "interpolation": "bicubic"}},
@@ -177,4 +185,31 @@ def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
     del softmax.attribute[:]
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ModelError, match="no probabilities"):
-        Classifier.load(tmp_path).probabilities(np.ones((1, 8, 8, 3), np.uint8))
+        Classifier.load(tmp_path).run(np.ones((1, 8, 8, 3), np.uint8))
+
+
+def test_a_familiarity_that_is_none_is_refused(tmp_path: Path) -> None:
+    model = toy_model()
+    (most,) = (node for node in model.graph.node if node.op_type == "ReduceMax")
+    most.input[0], most.op_type = "logits", "ReduceSum"
+    del most.attribute[:]
+    most.attribute.append(helper.make_attribute("keepdims", 0))
+    most.input.append("axis")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="no probabilities"):
+        Classifier.load(tmp_path).run(np.full((1, 8, 8, 3), 9, np.uint8))
+
+
+def test_a_model_without_familiarity_is_refused(refused: Callable[[bytes], str]) -> None:
+    model = toy_model()
+    del model.graph.output[1]
+    assert "its outputs are" in refused(model.SerializeToString())
+
+
+def test_a_photo_is_known_from_the_threshold_on(tmp_path: Path) -> None:
+    onnx.save(toy_model(), tmp_path / "model.onnx")
+    classifier = Classifier.load(tmp_path)
+    sure = np.array([0.2, 0.8], np.float32)
+    assert classifier.describe(sure, 0.5).known
+    assert not classifier.describe(sure, 0.4999).known

@@ -52,6 +52,26 @@ def test_path_bytes_and_image_predict_alike(photo: Path) -> None:
         )
 
 
+def test_noise_is_unknown_and_says_what_it_is_closest_to(petclassify: Run, photo: Path) -> None:
+    shown = petclassify("predict", photo, "--model", SHIPPED).out
+    assert shown.startswith("unknown")
+    assert "(closest: " in shown
+    forced = petclassify("predict", photo, "--model", SHIPPED, "--force").out
+    assert forced.split()[0] in ("cats", "dogs")
+    (row,) = rows(petclassify("predict", photo, "--model", SHIPPED, "--format", "jsonl").out)
+    assert row["known"] is False
+    assert 0 <= row["familiarity"] < 0.7
+    assert row["label"] in ("cats", "dogs")
+    table = petclassify("predict", photo, "--model", SHIPPED, "--format", "csv").out
+    (row,) = csv.DictReader(io.StringIO(table))
+    assert row["known"] == "false"
+
+
+def test_real_pets_are_known(petclassify: Run, catsdogs: Path) -> None:
+    done = petclassify("evaluate", catsdogs, "--model", SHIPPED, "--format", "json")
+    assert json.loads(done.out)["known_share"] >= 0.98
+
+
 def test_the_library_raises_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         Classifier.load(SHIPPED).predict(tmp_path / "none.jpg")
@@ -71,7 +91,9 @@ def test_json_rows_have_the_documented_keys_in_input_order(petclassify: Run, pho
     done = petclassify("predict", photo, bad, photo, "--format", "jsonl", "--model", SHIPPED)
     assert done.code == ExitCode.SOME_IMAGES_FAILED
     first, second, third = rows(done.out)
-    assert set(first) == {"path", "label", "probability", "probabilities"}
+    assert set(first) == {
+        *("path", "label", "probability", "probabilities", "known", "familiarity")
+    }
     assert second == {
         "path": str(bad),
         "error": {"kind": "empty", "message": "the file is empty"},
