@@ -114,7 +114,7 @@ def test_csv_rows(petclassify: Run, photo: Path) -> None:
 
 
 def test_table_rows(petclassify: Run, photo: Path) -> None:
-    done = petclassify("predict", photo, "--model", SHIPPED)
+    done = petclassify("predict", photo, "--model", SHIPPED, "--force")
     assert done.code == 0
     assert done.out.rstrip().endswith(str(photo))
     assert "%" in done.out
