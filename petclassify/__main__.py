@@ -26,7 +26,7 @@ from petclassify.runtime.output import printable
 
 def main() -> None:
     """Run the command line; the exit codes are those of `errors.ExitCode`."""
-    gc.disable()  # until a command has its imports, see cli._collect_from_now_on
+    gc.disable()  # until a command has its imports, see commands.shared.collect_from_now_on
     debug = "--debug" in sys.argv
     _prepare_process(debug)
     try:

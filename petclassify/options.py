@@ -7,6 +7,10 @@ those of `config`, named once. Levers are left out of `--help`, so that it fits 
 
 from __future__ import annotations
 
+import functools
+import inspect
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +28,9 @@ from petclassify.config import (
     ScheduleName,
     Unfreeze,
 )
+from petclassify.errors import UsageError
+
+DATA_ROOT = Path("data")
 
 Preset = Literal["default", "none"]
 
@@ -114,6 +121,13 @@ def chosen_augmentation(preset: Preset, changes: dict[str, float | None]) -> Aug
     return replace(start, **{name: value for name, value in changes.items() if value is not None})
 
 
+def require_numbers(**given: float) -> None:
+    """Refuse nan and infinity, which pass every bound that typer checks."""
+    for name, value in given.items():
+        if not math.isfinite(value):
+            raise UsageError(f"--{name.replace('_', '-')} needs a number, not {value}")
+
+
 def _show_levers(context: typer.Context, asked: bool) -> None:
     if asked:
         for parameter in context.command.params:
@@ -132,3 +146,41 @@ HelpLeversOption = Annotated[
         help="Show the levers of fine-tuning and augmentation.",
     ),
 ]
+
+
+_CHANGES: dict[str, Any] = {
+    "hflip": HflipOption,
+    "vflip": VflipOption,
+    "rotate": RotateOption,
+    "scale": ScaleOption,
+    "crop": CropOption,
+    "noise": NoiseOption,
+    "color_jitter": ColorJitterOption,
+}
+
+
+def takes_augmentation(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every random change; it gets them as one `augmentation`."""
+    own = inspect.signature(command, eval_str=True)
+    options = [_option("augment", PresetOption, "default")]
+    options += [_option(name, annotation, None) for name, annotation in _CHANGES.items()]
+    options += [_option("help_levers", HelpLeversOption, False)]
+    kept = [parameter for name, parameter in own.parameters.items() if name != "augmentation"]
+
+    @functools.wraps(command)
+    def run(augment: Preset = "default", help_levers: bool = False, **given: Any) -> None:  # noqa: ANN401, ARG001
+        changes = {name: given.pop(name) for name in _CHANGES}
+        require_numbers(**{name: value or 0 for name, value in changes.items()})
+        command(**given, augmentation=chosen_augmentation(augment, changes))
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*kept, *options)]
+    # Typer reads both.
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:  # noqa: ANN401
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )

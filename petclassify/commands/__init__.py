@@ -1,0 +1,1 @@
+"""The commands: options -> config -> one call -> print."""

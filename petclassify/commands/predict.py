@@ -1,0 +1,92 @@
+"""The commands of the base install: `predict` and `evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from petclassify.commands.shared import (
+    FigureFormat,
+    chosen_model,
+    collect_from_now_on,
+    show_as,
+)
+from petclassify.errors import ExitCode
+from petclassify.options import (
+    DATA_ROOT,
+    DataRootOption,
+)
+from petclassify.printing import class_lines, figure_lines
+from petclassify.runtime.output import printable
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Model file or run folder. Default: the model last trained under ./models, "
+        "else the cats and dogs that ship with petclassify."
+    ),
+]
+
+
+class RowFormat(StrEnum):
+    """How predictions are written."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def predict(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, or - for stdin.")
+    ],
+    model: ModelOption = None,
+    output_format: Annotated[
+        RowFormat, typer.Option("--format", help="A table for people, rows for programs.")
+    ] = RowFormat.TABLE,
+    output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Label unknown photos by their closest class.")
+    ] = False,
+) -> None:
+    """Say what is on photos, or that it is unlike anything the model learned from.
+
+    Example: petclassify predict img.jpg holiday/ --format jsonl
+    """
+    from petclassify.runtime.predict import predict as run
+
+    collect_from_now_on()
+    tally = run(images, chosen_model(model), output_format.value, output, force=force)
+    if tally.failed:
+        typer.echo(f"{tally.failed} of {tally.predicted + tally.failed} images failed", err=True)
+        raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
+
+
+def evaluate(
+    data: Annotated[
+        Path, typer.Argument(help="Labelled folder; of splits, test is judged, else all of it.")
+    ],
+    model: ModelOption = None,
+    data_root: DataRootOption = DATA_ROOT,
+    output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
+) -> None:
+    """Measure a model file on labelled photos.
+
+    Example: petclassify evaluate data/catsdogs --model models/latest
+    """
+    from petclassify.images.public_sets import fetched_folder
+    from petclassify.report.evaluate import evaluate as run
+
+    collect_from_now_on()
+    found = run(fetched_folder(data, data_root), chosen_model(model))
+    lines = [*figure_lines({"photos": found.metrics}), "", *class_lines(found.metrics)]
+    lines += ["", f"known   {found.known_share:.2%} of the photos; figures are of all"]
+    figures = found.metrics.to_dict() | {"known_share": found.known_share}
+    show_as(output_format, figures, lines)
+    for error in found.unreadable:
+        typer.echo(f"left out: {printable(str(error))}", err=True)
+    if found.unreadable:
+        raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)

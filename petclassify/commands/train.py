@@ -1,0 +1,211 @@
+"""`petclassify train`, and `export`, which makes its model file anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from petclassify.commands.shared import (
+    TRAIN_MODULES,
+    collect_from_now_on,
+    located,
+    require_extra,
+    show,
+)
+from petclassify.config import (
+    DEFAULT_BACKBONE,
+    UNBOUNDED_EPOCHS,
+    Augmentation,
+    FitConfig,
+    TrainConfig,
+    default_fit,
+    default_weights,
+)
+from petclassify.options import (
+    DATA_ROOT,
+    BatchSizeOption,
+    CacheOption,
+    ClassWeightsOption,
+    ClipGradOption,
+    DataRootOption,
+    DeviceOption,
+    DropoutOption,
+    EmaOption,
+    EpochsOption,
+    ImageSizeOption,
+    L1Option,
+    LabelSmoothingOption,
+    LayerDecayOption,
+    LrOption,
+    MaxBadOption,
+    MinutesOption,
+    MomentumOption,
+    OptimizerOption,
+    PatienceOption,
+    PrecisionOption,
+    ResumeOption,
+    ScheduleOption,
+    SeedOption,
+    TensorboardOption,
+    UnfreezeOption,
+    WarmupOption,
+    WeightDecayOption,
+    require_numbers,
+    takes_augmentation,
+)
+from petclassify.printing import figure_lines
+
+if TYPE_CHECKING:
+    from petclassify.learn.train import TrainResult
+
+FIT = FitConfig()
+
+
+@takes_augmentation
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or a name."),
+    ],
+    augmentation: Augmentation,
+    backbone: Annotated[
+        str, typer.Option(help="As petclassify networks lists them.")
+    ] = DEFAULT_BACKBONE,
+    weights: Annotated[
+        str | None, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
+    ] = None,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: models/DATA-BACKBONE.")
+    ] = None,
+    max_bad: MaxBadOption = 0.01,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a photo that lies in two splits.")
+    ] = False,
+    cache: CacheOption = None,
+    data_root: DataRootOption = DATA_ROOT,
+    unfreeze: UnfreezeOption = None,
+    epochs: EpochsOption = None,
+    minutes: MinutesOption = FIT.minutes,
+    batch_size: BatchSizeOption = FIT.batch_size,
+    optimizer: OptimizerOption = FIT.optimizer,
+    lr: LrOption = None,
+    layer_decay: LayerDecayOption = FIT.layer_decay,
+    momentum: MomentumOption = FIT.momentum,
+    weight_decay: WeightDecayOption = FIT.weight_decay,
+    l1: L1Option = FIT.l1,
+    dropout: DropoutOption = FIT.dropout,
+    label_smoothing: LabelSmoothingOption = FIT.label_smoothing,
+    class_weights: ClassWeightsOption = FIT.class_weights,
+    schedule: ScheduleOption = FIT.schedule,
+    warmup_epochs: WarmupOption = FIT.warmup_epochs,
+    patience: PatienceOption = FIT.patience,
+    ema: EmaOption = FIT.ema,
+    clip_grad: ClipGradOption = FIT.clip_grad,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    resume: ResumeOption = False,
+    tensorboard: TensorboardOption = False,
+) -> None:
+    """Train a classifier on a folder of photos, judge it, and export it.
+
+    Examples: petclassify train data/catsdogs
+
+    petclassify train data/catsdogs --unfreeze last --epochs 4
+    """
+    require_extra("train", TRAIN_MODULES)
+    if tensorboard:
+        require_extra("train,tensorboard", ("tensorboard",))
+    require_numbers(
+        max_bad=max_bad,
+        **{"lr": lr or 0, "weight_decay": weight_decay, "l1": l1, "dropout": dropout},
+        **{"label_smoothing": label_smoothing, "warmup_epochs": warmup_epochs, "ema": ema},
+        **{
+            "minutes": minutes,
+            "clip_grad": clip_grad,
+            "layer_decay": layer_decay,
+            "momentum": momentum,
+        },
+    )
+    weights = weights or default_weights(backbone)
+    usual = FitConfig() if unfreeze == "none" else default_fit(backbone, weights)
+    fit = FitConfig(
+        unfreeze or usual.unfreeze,
+        epochs or (UNBOUNDED_EPOCHS if minutes else usual.epochs),
+        batch_size,
+        optimizer,
+        lr,
+        layer_decay,
+        momentum,
+        weight_decay,
+        l1,
+        dropout,
+        label_smoothing,
+        class_weights,
+        schedule,
+        warmup_epochs,
+        patience,
+        ema,
+        clip_grad,
+        augmentation,
+        minutes,
+    )
+    config = TrainConfig(
+        located(data, data_root),
+        backbone,
+        weights,
+        image_size,
+        seed,
+        out,
+        max_bad,
+        strict,
+        cache,
+        fit,
+        device,
+        precision,
+        resume,
+        tensorboard,
+    )
+    run_training(config)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Where the run's data set lies now, if it was moved.")
+    ] = None,
+) -> None:
+    """Make a run's model.onnx anew from its checkpoint, checked on real photos.
+
+    Example: petclassify export models/latest
+    """
+    require_extra("train", TRAIN_MODULES)
+    from petclassify.learn.export import export_run
+
+    collect_from_now_on()
+    typer.echo(export_run(run, data))
+
+
+def run_training(config: TrainConfig) -> None:
+    """Check, train, and print what came of it."""
+    from petclassify.learn.preflight import check_request
+
+    index = check_request(config)
+    from petclassify.learn.train import train as run
+
+    collect_from_now_on()
+    result = run(config, index)
+    if result is not None:
+        _show_result(result)
+
+
+def _show_result(result: TrainResult) -> None:
+    show(figure_lines({str(split): figures for split, figures in result.metrics.items()}))
+    model = result.run / "model.onnx"
+    typer.echo(f"\nmodel   {model} ({model.stat().st_size / 1e6:.1f} MB)")
+    typer.echo(f"curves  {result.run / 'curves.png'}")
+    typer.echo(f"time    {result.seconds['total']:.1f} s")
+    typer.echo(f"next    petclassify predict IMAGE --model {result.run}")
