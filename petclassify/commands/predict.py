@@ -49,7 +49,11 @@ def predict(
     ] = RowFormat.TABLE,
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Label unknown photos by their closest class.")
+        bool,
+        typer.Option(
+            "--force",
+            help="In the table, label unknown photos too. Other formats always have both.",
+        ),
     ] = False,
 ) -> None:
     """Say what is on photos, or that it is unlike anything the model learned from.

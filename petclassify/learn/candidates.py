@@ -18,10 +18,12 @@ from petclassify.learn.backbones import FeatureExtractor
 from petclassify.learn.calibration import Calibration, fit_calibration
 from petclassify.learn.dataset import Dataset, Member
 from petclassify.learn.familiarity import (
+    MAX_FITTED_PHOTOS,
     Familiarity,
     features_of,
     fit_familiarity,
     fit_familiarity_by_folds,
+    spread_over_classes,
 )
 from petclassify.learn.finetune import FineTuned
 from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
@@ -105,13 +107,16 @@ def familiarity_of(
     """What the shipped network knows, see `learn.familiarity`."""
     if frozen is not None and shipped.extractor is frozen.backbone.extractor:
         members = dataset.of(*FITTED_SPLITS)
-        digests = [member.digest for member in members]
         labels = np.array([member.label for member in members])
+        chosen = spread_over_classes(labels, MAX_FITTED_PHOTOS)
+        labels = labels[chosen]
+        digests = [members[place].digest for place in chosen]
         folds = assign_folds(labels.tolist(), digests, N_FOLDS, seed)
         features = frozen.cache.get(digests, views=1)[:, 0]
         return fit_familiarity_by_folds(features, labels, folds, seed)
-    features, labels = features_of(shipped.extractor, dataset.of("train"), resize)
-    held_out, _ = features_of(shipped.extractor, dataset.of("val"), resize)
+    engine = "torch-fp32" if frozen is None else frozen.cache.engine or "torch-fp32"
+    features, labels = features_of(shipped.extractor, dataset.of("train"), resize, engine)
+    held_out, _ = features_of(shipped.extractor, dataset.of("val"), resize, engine)
     return fit_familiarity(features, labels, held_out, seed)
 
 

@@ -17,19 +17,22 @@ deep nearest neighbors", section 3; centres in place of all neighbours keep the 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.stats import t
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from petclassify.config import Resize
 from petclassify.learn.backbones import FeatureExtractor
 from petclassify.learn.dataset import Member
+from petclassify.learn.engines import Run, fastest_engine
+from petclassify.learn.progress import track
 from petclassify.learn.splits import Folds
 from petclassify.learn.views import Views, plain_views
 
@@ -39,7 +42,13 @@ PROTOTYPES_PER_CLASS = 96
 MAX_PROTOTYPES = 384
 MAX_PROTOTYPE_BYTES = 2_000_000
 KNOWN_SHARE = 0.99
-MAX_PHOTOS = 4000  # that a network looks at once more, where their features are not at hand
+MAX_FITTED_PHOTOS = 6000  # that are clustered; more make the same few prototypes
+MAX_RUN_PHOTOS = 1000  # of a split, that a network runs once more for their features
+_ENOUGH_HELD_OUT = 100  # for one in a hundred to be one of them
+_SLACK = 1e-4  # for engines that round otherwise
+_LEAST_OF_CLASS = 20
+_LEAST_TYPICAL = 1e-3
+_DECIMALS = 5  # near-copies of a photo count once
 _ITERATIONS = 20  # further ones move the centres, not what is known
 _BATCH_SIZE = 32
 
@@ -103,43 +112,82 @@ def fit_familiarity_by_folds(
 
 
 def features_of(
-    extractor: FeatureExtractor, members: Sequence[Member], resize: Resize
-) -> tuple[Features, NDArray[np.int64]]:
-    """The features and labels of MAX_PHOTOS members at most, spread over all of them."""
-    chosen = np.linspace(0, len(members) - 1, min(MAX_PHOTOS, len(members))).astype(int)
+    extractor: FeatureExtractor, members: Sequence[Member], resize: Resize, engine: str
+) -> tuple[Features, Labels]:
+    """The features and labels of some members, every class among them.
+
+    Args:
+        extractor: in eval mode, on the CPU.
+        members: MAX_RUN_PHOTOS of them at most are run.
+        resize: the window.
+        engine: the name of one that runs it here.
+
+    """
+    labels = np.array([member.label for member in members])
+    chosen = spread_over_classes(labels, MAX_RUN_PHOTOS)
     paths: list[Path] = [members[place].path for place in chosen]
-    views = Views(plain_views(paths, resize), None, keep=False)
-    batches = [
-        list(range(first, min(first + _BATCH_SIZE, len(paths))))
-        for first in range(0, len(paths), _BATCH_SIZE)
-    ]
-    with torch.inference_mode():
-        rows = [extractor(pixels).numpy() for pixels in views.batches(batches)]
-    return np.concatenate(rows), np.array([members[place].label for place in chosen])
+    batches = [range(len(paths))[i : i + _BATCH_SIZE] for i in range(0, len(paths), _BATCH_SIZE)]
+    rows: list[Features] = []
+    run: Run | None = None
+    with track(len(paths), "familiarity", "photos") as advance:
+        for pixels in Views(plain_views(paths, resize), None, keep=False).batches(batches):
+            run = run or fastest_engine(extractor, pixels.numpy(), prefer=engine).run
+            rows.append(run(pixels.numpy()))
+            advance(sum(map(len, rows)))
+    return np.concatenate(rows), labels[chosen]
+
+
+def spread_over_classes(labels: Labels, count: int) -> NDArray[np.int64]:
+    """About so many places, in order, from all over; a rare class keeps _LEAST_OF_CLASS."""
+    chosen = []
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        share = max(round(count * len(places) / len(labels)), _LEAST_OF_CLASS)
+        picked = np.linspace(0, len(places) - 1, min(share, len(places)))
+        chosen.append(places[picked.astype(np.int64)])
+    return np.sort(np.concatenate(chosen))
 
 
 def _cluster(features: Features, labels: Labels, seed: int) -> Features:
-    """The prototypes of all classes, (P, num_features), of length 1."""
+    """The prototypes of all classes, (P, num_features), of length 1.
+
+    Where there are more classes than prototypes, all classes share them.
+    """
+    affordable = min(MAX_PROTOTYPES, max(1, MAX_PROTOTYPE_BYTES // (4 * features.shape[1])))
+    if len(np.unique(labels)) > affordable:
+        labels = np.zeros_like(labels)
     units = _unit(features)
     classes = np.unique(labels)
-    affordable = MAX_PROTOTYPE_BYTES // (4 * features.shape[1])
-    most = max(1, min(MAX_PROTOTYPES, affordable) // len(classes))
+    most = affordable if len(classes) == 1 else affordable // len(classes)
     prototypes = []
     with threadpool_limits(1):
         for label in classes:
             members = units[labels == label]
-            count = min(PROTOTYPES_PER_CLASS, most, len(np.unique(members, axis=0)))
-            clusters = KMeans(count, n_init=1, max_iter=_ITERATIONS, random_state=seed).fit(members)
-            prototypes.append(_unit(clusters.cluster_centers_.astype(np.float32)))
+            distinct = len(np.unique(members.round(_DECIMALS), axis=0))
+            count = min(PROTOTYPES_PER_CLASS if len(classes) > 1 else most, most, distinct)
+            clusters = KMeans(count, n_init=1, max_iter=_ITERATIONS, random_state=seed)
+            centres = clusters.fit(members).cluster_centers_
+            prototypes.append(_unit(centres.astype(np.float32)))
     return np.concatenate(prototypes)
 
 
 def _scaled(prototypes: Features, cosines: Features) -> Familiarity:
-    """Set the scale and the threshold by the cosines of photos that were held out."""
-    typical = max(float(np.median(cosines)), 1e-6)
-    least = np.sort(cosines)[int((1 - KNOWN_SHARE) * len(cosines))]
-    threshold = float(np.clip(least / typical, 0, 1))
+    """Set the scale and the threshold by the cosines of photos that were held out.
+
+    Fewer than a hundred of them do not show where the last hundredth lies. The threshold then
+    is Student's prediction bound for one more photo, if that is below the least of them.
+    """
+    count = len(cosines)
+    median = float(np.median(cosines))
+    least = float(np.sort(cosines)[int((1 - KNOWN_SHARE) * count)])
+    if 1 < count < _ENOUGH_HELD_OUT:
+        error = float(np.std(cosines, ddof=1)) * math.sqrt(1 + 1 / count)
+        least = min(least, float(np.mean(cosines)) - float(t.ppf(KNOWN_SHARE, count - 1)) * error)
+    typical = max(median, _LEAST_TYPICAL)
+    threshold = float(np.clip(least / typical - _SLACK, 0, 1))
     log.info("familiarity: %d prototypes; known from %.3f on", len(prototypes), threshold)
+    if threshold == 0:
+        log.warning("the features do not tell known photos from others: all will be called known")
     return Familiarity(prototypes, typical, threshold)
 
 

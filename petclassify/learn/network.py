@@ -146,7 +146,7 @@ def load_checkpoint(path: Path) -> TrainedModel:
         if about["format_version"] != FORMAT_VERSION:
             raise ModelError(
                 f"{path}: its format version is {about['format_version']}, "
-                f"this petclassify reads {FORMAT_VERSION}"
+                f"this petclassify reads {FORMAT_VERSION}. Train anew"
             )
         name, resize = str(about["backbone"]), Resize(**about["resize"])
         class_names = tuple(str(class_name) for class_name in about["class_names"])
@@ -157,6 +157,8 @@ def load_checkpoint(path: Path) -> TrainedModel:
     try:
         backbone = replace(empty_backbone(name, resize.crop), resize=resize)
         prototypes = len(tensors["prototypes"])
+        if not prototypes or not 0 <= threshold <= 1:
+            raise ModelError(f"{path}: not a checkpoint that petclassify wrote")
         network = Network(backbone.extractor, backbone.num_features, len(class_names), prototypes)
         network.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError, TypeError) as error:

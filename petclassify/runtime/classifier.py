@@ -139,6 +139,6 @@ class Classifier:
             self.class_names[best],
             float(probabilities[best]),
             named,
-            bool(familiarity >= self.info.known_threshold),
+            float(familiarity) >= self.info.known_threshold,
             float(familiarity),
         )

@@ -79,7 +79,7 @@ class ModelInfo:
             if read["format_version"] != FORMAT_VERSION:
                 raise ModelError(
                     f"its format version is {read['format_version']}, this petclassify reads "
-                    f"{FORMAT_VERSION}. Install the version that made it, or export it again"
+                    f"{FORMAT_VERSION}. Train anew, or install the version that made it"
                 )
             given = read["preprocessing"]
             if not isinstance(read["class_names"], list):
