@@ -32,6 +32,8 @@ check-all: check
 bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/finetuning.py
+	$(BIN)/python benchmarks/zoo.py
+	$(BIN)/python benchmarks/unknown.py
 
 clean:
 	rm -rf $(VENV) .venv-base
