@@ -90,7 +90,7 @@ def test_weights_none_and_missing_weights_are_refused_before_torch_loads(
 def test_a_bug_is_one_line_and_debug_shows_it(
     petclassify: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr("petclassify.runtime.predict.predict", broken)

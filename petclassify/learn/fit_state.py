@@ -17,7 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from petclassify.errors import ModelError
-from petclassify.files import disk_faults_named, written_whole
+from petclassify.files import disk_faults_named, write_whole
 from petclassify.report.history import Epoch
 
 METADATA_KEY = "petclassify-resume"
@@ -86,8 +86,8 @@ class FitState:
                 places.add(kept.data_ptr())
         with disk_faults_named(path.parent):
             path.parent.mkdir(exist_ok=True)
-        with written_whole(path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, {METADATA_KEY: json.dumps(about)})
+        # The library's own writing hides a full disk among its errors.
+        write_whole(path, safetensors.torch.save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
 _PARTS = ("weights", "average", "optimizer", "best")
