@@ -13,6 +13,7 @@ from petclassify.errors import EnvironmentFault
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -65,7 +66,7 @@ def disk_faults_named(path: Path) -> Iterator[None]:
                 f"{path}: the disk is full; nothing half-written is left. Free some space "
                 "and run the command again"
             ) from error
-        if error.errno in _FORBIDDEN:
+        if error.errno in _FORBIDDEN | _IN_THE_WAY:
             raise EnvironmentFault(
                 f"{path}: cannot be written ({error.strerror}). Choose another folder"
             ) from error

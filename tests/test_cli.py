@@ -55,6 +55,8 @@ def test_version(petclassify: Run) -> None:
         (["data", "fetch", "mnits"], ExitCode.USAGE),
         (["compare", "none"], ExitCode.DATA),
         (["evaluate", "mnist"], ExitCode.DATA),
+        (["data", "fetch", "mnist", "--data-root", __file__], ExitCode.ENVIRONMENT),
+        (["train", "mnist", "--data-root", __file__], ExitCode.ENVIRONMENT),
         (["data", "preview", "none", "--rotate", "nan"], ExitCode.USAGE),
         (["predict"], ExitCode.USAGE),
         (["predict", "x.jpg", "--format", "xml"], ExitCode.USAGE),

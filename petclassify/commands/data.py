@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from petclassify.commands.shared import (
-    TRAIN_MODULES,
-    located,
-    require_extra,
-)
+from petclassify.commands.shared import TRAIN_MODULES, located, require_extra
 from petclassify.config import Augmentation
 from petclassify.options import (
     DATA_ROOT,

@@ -16,10 +16,7 @@ from petclassify.commands.shared import (
     show,
     show_as,
 )
-from petclassify.config import (
-    DEFAULT_BACKBONE,
-    Augmentation,
-)
+from petclassify.config import DEFAULT_BACKBONE, Augmentation
 from petclassify.errors import ExitCode, UsageError
 from petclassify.options import (
     DATA_ROOT,

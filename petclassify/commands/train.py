@@ -119,17 +119,6 @@ def train(
     require_extra("train", TRAIN_MODULES)
     if tensorboard:
         require_extra("train,tensorboard", ("tensorboard",))
-    require_numbers(
-        max_bad=max_bad,
-        **{"lr": lr or 0, "weight_decay": weight_decay, "l1": l1, "dropout": dropout},
-        **{"label_smoothing": label_smoothing, "warmup_epochs": warmup_epochs, "ema": ema},
-        **{
-            "minutes": minutes,
-            "clip_grad": clip_grad,
-            "layer_decay": layer_decay,
-            "momentum": momentum,
-        },
-    )
     weights = weights or default_weights(backbone)
     usual = FitConfig() if unfreeze == "none" else default_fit(backbone, weights)
     fit = FitConfig(
@@ -153,6 +142,8 @@ def train(
         augmentation,
         minutes,
     )
+    numbers = {name: value for name, value in vars(fit).items() if isinstance(value, float)}
+    require_numbers(max_bad=max_bad, **numbers)
     config = TrainConfig(
         located(data, data_root),
         backbone,

@@ -71,11 +71,6 @@ class Familiarity:
     typical: float
     threshold: float
 
-    def of(self, features: Features) -> Features:
-        """(N, num_features) -> (N,), 0 to 1."""
-        scaled: Features = np.clip(_nearest(features, self.prototypes) / self.typical, 0, 1)
-        return scaled
-
 
 def fit_familiarity(train: Features, labels: Labels, held_out: Features, seed: int) -> Familiarity:
     """Cluster the training features; scale by other photos.

@@ -115,6 +115,14 @@ def test_a_folder_with_other_things_in_it_is_left_alone(compare: Run) -> None:
         assert len(done.err.splitlines()) == 1
 
 
+def test_a_file_in_place_of_the_folder_is_one_line(compare: Run) -> None:
+    Path("c").write_text("mine")
+    done = compare("zoo/lenet5")
+    assert done.code == ExitCode.ENVIRONMENT
+    assert done.err == "error: c: cannot be written (File exists). Choose another folder\n"
+    assert Path("c").read_text() == "mine"
+
+
 def test_without_a_test_split_val_is_compared(
     petclassify: Run, drawn_pets: Path, tmp_path: Path
 ) -> None:
