@@ -17,8 +17,11 @@ $(INSTALLED): pyproject.toml
 demo: setup
 	$(BIN)/petclassify demo
 
+# Every core runs tests, so no test's arithmetic gets more than one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -27,7 +30,7 @@ check: setup
 	$(BIN)/lint-imports
 
 check-all: check
-	$(BIN)/python -m pytest -m ''
+	$(PYTEST) -m ''
 
 bench: setup
 	$(BIN)/python benchmarks/spine.py
