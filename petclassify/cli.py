@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import petclassify
-from petclassify.commands import data, demo, networks, predict, train
+from petclassify.commands import data, demo, explain, networks, predict, train
 
 app = typer.Typer(
     help="From a folder of photos to a classifier you can deploy anywhere.",
@@ -43,7 +43,7 @@ def _options(
 
 
 for command in (
-    *(train.train, predict.predict, predict.evaluate, train.export),
+    *(train.train, predict.predict, predict.evaluate, explain.explain, train.export),
     *(networks.compare, networks.networks, demo.demo),
 ):
     app.command()(command)

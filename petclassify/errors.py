@@ -49,6 +49,10 @@ class ModelError(PetclassifyError):
     exit_code = ExitCode.MODEL
 
 
+class NoActivationMapsError(ModelError):
+    """A model file whose network makes no class activation maps. Gradients may show as much."""
+
+
 class EnvironmentFault(PetclassifyError):
     """The machine lacks something: disk space, network, an extra."""
 

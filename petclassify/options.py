@@ -32,6 +32,14 @@ from petclassify.errors import UsageError
 
 DATA_ROOT = Path("data")
 
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Model file or run folder. Default: the model last trained under ./models, "
+        "else the cats and dogs that ship with petclassify."
+    ),
+]
+
 Preset = Literal["default", "none"]
 
 _USUAL = Augmentation()

@@ -18,17 +18,10 @@ from petclassify.errors import ExitCode
 from petclassify.options import (
     DATA_ROOT,
     DataRootOption,
+    ModelOption,
 )
 from petclassify.printing import class_lines, figure_lines
 from petclassify.runtime.output import printable
-
-ModelOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Model file or run folder. Default: the model last trained under ./models, "
-        "else the cats and dogs that ship with petclassify."
-    ),
-]
 
 
 class RowFormat(StrEnum):

@@ -87,8 +87,8 @@ def read_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:
     return to_pixels(read_image(source, shortest_side=resize.shorter_side), resize)
 
 
-def pixels_of(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
-    """Fit a Pillow image, opened elsewhere and in any mode, to the network's window.
+def upright_rgb_of(image: Image.Image) -> Image.Image:
+    """Make a Pillow image, opened elsewhere and in any mode, what `read_image` gives.
 
     Raises:
         ImageError: see `read_image`.
@@ -97,7 +97,7 @@ def pixels_of(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
     with _faults_named(None):
         check_size(image.size)
         image.load()
-        return to_pixels(to_upright_rgb(image), resize)
+        return to_upright_rgb(image)
 
 
 def to_pixels(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
@@ -117,15 +117,20 @@ def to_pixels(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
 
     """
     check_size(image.size)
-    width, height = image.size
-    window = min(width, height) * min(1.0, resize.crop / resize.shorter_side)
-    left, top = (width - window) / 2, (height - window) / 2
     fitted = image.resize(
         (resize.crop, resize.crop),
         Image.Resampling[resize.interpolation.upper()],
-        box=(left, top, left + window, top + window),
+        box=window_box(image.size, resize),
     )
     return np.asarray(fitted)
+
+
+def window_box(size: tuple[int, int], resize: Resize) -> tuple[float, float, float, float]:
+    """Which part of a photo of this width and height the network sees: left, top, right, bottom."""
+    width, height = size
+    window = min(width, height) * min(1.0, resize.crop / resize.shorter_side)
+    left, top = (width - window) / 2, (height - window) / 2
+    return left, top, left + window, top + window
 
 
 def to_upright_rgb(image: Image.Image) -> Image.Image:

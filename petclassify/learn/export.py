@@ -20,11 +20,12 @@ from petclassify.errors import DataError, ImageError, ModelError
 from petclassify.files import write_whole
 from petclassify.images.photo import read_pixels
 from petclassify.learn.network import TrainedModel, load_checkpoint
-from petclassify.learn.onnx_graph import to_onnx
+from petclassify.learn.onnx_graph import find_activations, to_onnx
 from petclassify.learn.run_folder import RunFolder
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import (
     FAMILIARITY,
+    HEAD_WEIGHT,
     METADATA_KEY,
     PROBABILITIES,
     ModelInfo,
@@ -78,6 +79,7 @@ def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]
         DataError: none of the photos can be read.
 
     """
+    graph = to_onnx(model.network, model.backbone.pixels_shape, [PROBABILITIES, FAMILIARITY])
     info = ModelInfo(
         class_names=model.class_names,
         preprocessing=model.backbone.resize,
@@ -86,8 +88,8 @@ def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]
         known_threshold=model.known_threshold,
         network=model.backbone.name,
         training=model.training,
+        activations=find_activations(graph.graph, HEAD_WEIGHT),
     )
-    graph = to_onnx(model.network, model.backbone.pixels_shape, [PROBABILITIES, FAMILIARITY])
     graph.producer_name = "petclassify"
     graph.metadata_props.add(key=METADATA_KEY, value=info.to_json())
     content: bytes = graph.SerializeToString()

@@ -54,6 +54,35 @@ def to_onnx(
     return onnx.load_from_string(buffer.getvalue())
 
 
+def find_activations(graph: onnx.GraphProto, head_weight: str) -> str | None:
+    """The tensor whose mean over all positions is what the head takes, if that is how it is made.
+
+    Args:
+        graph: exported by `to_onnx`.
+        head_weight: the initializer of the linear head.
+
+    Returns:
+        The tensor's name, for `runtime.explain`; None where other layers lie between.
+
+    """
+    made_by = {output: node for node in graph.node for output in node.output}
+    head = next(node for node in graph.node if head_weight in node.input)
+    node = made_by.get(head.input[0])
+    while node is not None and node.op_type in {"Flatten", "Reshape", "Squeeze", "Identity"}:
+        node = made_by.get(node.input[0])
+    if node is None:
+        return None
+    if node.op_type == "GlobalAveragePool" or _is_mean_over_positions(node):
+        return str(node.input[0])
+    return None
+
+
+def _is_mean_over_positions(node: onnx.NodeProto) -> bool:
+    """Whether it is the mean over the height and width of (N, C, H, W) or (N, H, W, C)."""
+    axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), [])
+    return node.op_type == "ReduceMean" and axes in ([2, 3], [-2, -1], [1, 2])
+
+
 def _with_static_padding(module: nn.Module, example: Tensor) -> nn.Module:
     """Copy a module with each "same" convolution as a fixed padding and a plain convolution."""
     module = copy.deepcopy(module)

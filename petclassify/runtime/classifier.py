@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from petclassify.config import Resize
 from petclassify.errors import ModelError
-from petclassify.images.photo import pixels_of, read_pixels
+from petclassify.images.photo import read_image, to_pixels, upright_rgb_of
 from petclassify.runtime.model_file import (
     FAMILIARITY,
     INPUT,
@@ -24,6 +26,7 @@ from petclassify.runtime.model_file import (
 _SUM_TOLERANCE = 1e-3
 
 Photo = str | Path | bytes | Image.Image
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,9 @@ class Classifier:
 
         """
         resize = self.info.preprocessing
-        if isinstance(photo, Image.Image):
-            return pixels_of(photo, resize)
-        return read_pixels(Path(photo) if isinstance(photo, str) else photo, resize)
+        return to_pixels(read_photo(photo, resize), resize)
 
-    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Run the network.
 
         Args:
@@ -117,11 +118,17 @@ class Classifier:
             ModelError: the network fails, or gives anything else.
 
         """
+        probabilities, familiarity = self.run_for(pixels, ())
+        return probabilities, familiarity
+
+    def run_for(self, pixels: NDArray[np.uint8], others: Sequence[str]) -> list[Floats]:
+        """Run the network for what `run` gives, and for other outputs that its session has."""
         try:
-            outputs = self._session.run([PROBABILITIES, FAMILIARITY], {INPUT: pixels})
+            given = self._session.run([PROBABILITIES, FAMILIARITY, *others], {INPUT: pixels})
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
             raise ModelError(f"the model's network fails: {first_line(error)}") from error
-        probabilities, familiarity = (np.asarray(one, dtype=np.float32) for one in outputs)
+        outputs = [np.asarray(one, dtype=np.float32) for one in given]
+        probabilities, familiarity = outputs[:2]
         if (
             probabilities.shape != (len(pixels), len(self.class_names))
             or familiarity.shape != (len(pixels),)
@@ -129,9 +136,9 @@ class Classifier:
             or not np.all((familiarity >= 0) & (familiarity <= 1))
         ):
             raise ModelError("the model gives numbers that are no probabilities; export it anew")
-        return probabilities, familiarity
+        return outputs
 
-    def describe(self, probabilities: NDArray[np.float32], familiarity: float) -> Prediction:
+    def describe(self, probabilities: Floats, familiarity: float) -> Prediction:
         """Put the numbers of one photo into words; its probabilities are (classes,)."""
         best = int(probabilities.argmax())
         named = dict(zip(self.class_names, (float(p) for p in probabilities), strict=True))
@@ -142,3 +149,16 @@ class Classifier:
             float(familiarity) >= self.info.known_threshold,
             float(familiarity),
         )
+
+
+def read_photo(photo: Photo, resize: Resize) -> Image.Image:
+    """Read one photo, upright and RGB, with the resolution that a window needs or more.
+
+    Raises:
+        ImageError: the photo cannot be used.
+
+    """
+    if isinstance(photo, Image.Image):
+        return upright_rgb_of(photo)
+    source = Path(photo) if isinstance(photo, str) else photo
+    return read_image(source, shortest_side=resize.shorter_side)

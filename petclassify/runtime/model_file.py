@@ -18,14 +18,15 @@ from typing import Any, get_args
 import onnxruntime
 
 from petclassify.config import Interpolation, Resize
-from petclassify.errors import ModelError
-from petclassify.runtime.onnx_wire import read_metadata
+from petclassify.errors import ModelError, NoActivationMapsError
+from petclassify.runtime.onnx_wire import read_metadata, with_outputs
 
 FORMAT_VERSION = 2
 METADATA_KEY = "petclassify"
 INPUT = "images"
 PROBABILITIES = "probabilities"
 FAMILIARITY = "familiarity"
+HEAD_WEIGHT = "head.weight"  # the initializer, (classes, num_features)
 MAX_MODEL_BYTES = 2**31
 
 
@@ -41,6 +42,8 @@ class ModelInfo:
         known_threshold: the familiarity from which on a photo is known.
         network: the backbone's name.
         training: counts, metrics, versions, date; for people.
+        activations: the tensor in the graph whose mean over all positions is the features, which
+            the head's weights turn into class activation maps; None where there is none.
         format_version: of this metadata.
 
     """
@@ -52,6 +55,7 @@ class ModelInfo:
     network: str
     doubt: float = 0.0
     training: dict[str, Any] = field(default_factory=dict)
+    activations: str | None = None
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
@@ -94,6 +98,7 @@ class ModelInfo:
                 doubt=float(read.get("doubt", 0.0)),
                 network=str(read["network"]),
                 training=dict(read["training"]),
+                activations=None if (name := read.get("activations")) is None else str(name),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"its metadata cannot be read ({error!r})") from error
@@ -112,12 +117,15 @@ class ModelInfo:
             raise ModelError(f"its metadata asks for the filter {resize.interpolation!r}")
 
 
-def load_model(path: Path, threads: int = 0) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
+def load_model(
+    path: Path, threads: int = 0, *, with_activations: bool = False
+) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
     """Open a model file, after making sure that it is one of ours and whole.
 
     Args:
         path: the file.
         threads: inside one run of the network; 0 lets ONNX Runtime decide.
+        with_activations: the session also gives `ModelInfo.activations` and HEAD_WEIGHT.
 
     Raises:
         ModelError: it is missing, damaged, foreign, or does not fit its own metadata.
@@ -131,12 +139,14 @@ def load_model(path: Path, threads: int = 0) -> tuple[onnxruntime.InferenceSessi
         reason = (error.strerror or str(error)).lower()
         raise ModelError(f"{path}: this model file cannot be read: {reason}") from error
     try:
-        return parse_model(content, threads)
+        return parse_model(content, threads, with_activations=with_activations)
     except ModelError as error:
-        raise ModelError(f"{path}: refused: {error}") from error
+        raise type(error)(f"{path}: refused: {error}") from error
 
 
-def parse_model(content: bytes, threads: int = 0) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
+def parse_model(
+    content: bytes, threads: int = 0, *, with_activations: bool = False
+) -> tuple[onnxruntime.InferenceSession, ModelInfo]:
     """Open a model file's bytes; see `load_model`."""
     text = read_metadata(content).get(METADATA_KEY)
     if text is None:
@@ -144,6 +154,12 @@ def parse_model(content: bytes, threads: int = 0) -> tuple[onnxruntime.Inference
             "an ONNX model, but not one that petclassify made (no petclassify metadata)"
         )
     info = ModelInfo.from_json(text)
+    others: tuple[str, ...] = ()
+    if with_activations:
+        if info.activations is None:
+            raise NoActivationMapsError("its network makes no class activation maps")
+        others = (info.activations, HEAD_WEIGHT)
+        content = with_outputs(content, others)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -151,14 +167,16 @@ def parse_model(content: bytes, threads: int = 0) -> tuple[onnxruntime.Inference
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
         raise ModelError(f"ONNX Runtime cannot load it: {first_line(error)}") from error
-    _check_signature(session, info)
+    _check_signature(session, info, others)
     return session, info
 
 
-def _check_signature(session: onnxruntime.InferenceSession, info: ModelInfo) -> None:
+def _check_signature(
+    session: onnxruntime.InferenceSession, info: ModelInfo, others: tuple[str, ...]
+) -> None:
     crop = info.preprocessing.crop
     inputs = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
-    outputs = {o.name: (o.type, o.shape[1:]) for o in session.get_outputs()}
+    outputs = {o.name: (o.type, o.shape[1:]) for o in session.get_outputs() if o.name not in others}
     expected = {INPUT: ("tensor(uint8)", [crop, crop, 3])}
     if inputs != expected:
         raise ModelError(f"its inputs are {inputs}, its metadata says {expected}")

@@ -9,7 +9,7 @@ Source: onnx.proto (IR 10) for the field numbers; protobuf.dev/programming-guide
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from petclassify.errors import ModelError
 
@@ -17,6 +17,7 @@ from petclassify.errors import ModelError
 _MODEL_GRAPH, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 14, 20, 25
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
+_GRAPH_OUTPUT, _VALUE_NAME = 12, 1
 _NODE_ATTRIBUTE, _FUNCTION_NODE, _FUNCTION_ATTRIBUTE = 5, 7, 11
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
 _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
@@ -57,6 +58,18 @@ def read_metadata(model: bytes) -> dict[str, str]:
     if not has_graph:
         raise ModelError("not an ONNX model, or a damaged one")
     return metadata
+
+
+def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
+    """Make tensors that an ONNX model has inside outputs of it too.
+
+    Protobuf merges what is written twice: a second graph that holds nothing but outputs adds
+    them to the first.
+    """
+    outputs = b"".join(
+        _bytes_field(_GRAPH_OUTPUT, _bytes_field(_VALUE_NAME, name.encode())) for name in names
+    )
+    return model + _bytes_field(_MODEL_GRAPH, outputs)
 
 
 # What can hold tensors, and where: message -> field -> message. Tensors end the walk.
@@ -137,3 +150,15 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number of more than 64 bits")
+
+
+def _bytes_field(field: int, content: bytes) -> bytes:
+    return _as_varint(field << 3 | _BYTES) + _as_varint(len(content)) + content
+
+
+def _as_varint(number: int) -> bytes:
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])

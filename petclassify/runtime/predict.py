@@ -88,7 +88,7 @@ def predict(
     predicted = failed = 0
     with _opened(output) as stream:
         write = row_writer(output_format, stream, classifier.class_names, force=force)
-        for scored in score_photos(classifier, _photos(inputs)):
+        for scored in score_photos(classifier, photos_of(inputs)):
             write(scored)
             if isinstance(scored.outcome, ImageError):
                 failed += 1
@@ -97,7 +97,16 @@ def predict(
     return Tally(predicted, failed)
 
 
-def _photos(inputs: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
+def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
+    """Name and place of each photo, or its bytes; a folder is walked in sorted order.
+
+    Args:
+        inputs: paths, or "-" for one image on stdin.
+
+    Raises:
+        DataError: a folder holds no images or cannot be listed.
+
+    """
     for given in inputs:
         path = Path(given)
         if given == STDIN:

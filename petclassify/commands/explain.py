@@ -1,0 +1,64 @@
+"""`petclassify explain`: where a model looked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from petclassify.commands.shared import chosen_model, collect_from_now_on, require_extra
+from petclassify.errors import ExitCode, ImageError, ModelError, NoActivationMapsError
+from petclassify.options import ModelOption
+
+if TYPE_CHECKING:
+    from petclassify.runtime.explain import Explanation
+
+
+def explain(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, or - for stdin.")
+    ],
+    model: ModelOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("explained"),
+) -> None:
+    """Show where on each photo a model saw what it says: a heat map over the photo.
+
+    Example: petclassify explain img.jpg
+    """
+    from petclassify.runtime.classifier import Classifier
+    from petclassify.runtime.explain import explain_photos
+    from petclassify.runtime.output import row_writer
+
+    chosen = chosen_model(model)
+    run = _explainer(chosen)
+    write = row_writer("table", sys.stdout, Classifier.load(chosen).class_names)
+    collect_from_now_on()
+    failed = 0
+    for explained in explain_photos(run, images, out):
+        write(explained)
+        failed += isinstance(explained.outcome, ImageError)
+    if failed:
+        typer.echo(f"{failed} images failed", err=True)
+        raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
+
+
+def _explainer(model: Path) -> Callable[[Path | bytes], Explanation]:
+    """From the model file alone where that goes, else by gradients from the run's checkpoint."""
+    from petclassify.runtime.explain import Explainer
+
+    try:
+        return Explainer.load(model).explain
+    except NoActivationMapsError as error:
+        run = model if model.is_dir() else model.parent
+        if not (run / "checkpoint.safetensors").is_file():
+            raise ModelError(
+                f"{model}: its network makes no class activation maps, and gradients need the "
+                "checkpoint of its run. Give the run folder with --model"
+            ) from error
+        require_extra("train", ("torch", "captum"))
+    from petclassify.learn.grad_cam import GradCam
+
+    return GradCam.load(run).explain

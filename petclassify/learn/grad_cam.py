@@ -1,0 +1,123 @@
+"""Where a model looked, for networks that have no class activation maps: by gradients, in torch.
+
+VGG and AlexNet have layers between the last map and the head; vision transformers have no map
+but tokens. For these, Captum (PyTorch's own library for this) gives Grad-CAM on the last map
+that the network makes, or, on tokens, gradient times activation of the last ones that the
+answer depends on.
+
+Sources: Selvaraju et al. 2017, "Grad-CAM", section 3; for tokens Draelos and Carin 2020, "Use
+HiResCAM instead of Grad-CAM", section 3.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam, LayerGradientXActivation
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from petclassify.errors import ModelError
+from petclassify.images.photo import to_pixels
+from petclassify.learn.network import Network, TrainedModel, load_checkpoint
+from petclassify.runtime.classifier import Classifier, Photo, read_photo
+from petclassify.runtime.explain import Explanation, Heat, draw_heat, to_heat
+
+
+class GradCam:
+    """A run's model, ready to classify and to show where it looked."""
+
+    def __init__(self, model: TrainedModel, classifier: Classifier) -> None:
+        self._network = model.network
+        self._classifier = classifier
+        self._resize = model.backbone.resize
+
+    @classmethod
+    def load(cls, run: Path) -> GradCam:
+        """Open a run folder's checkpoint and model file.
+
+        Raises:
+            ModelError: one of them is missing or refused.
+
+        """
+        return cls(load_checkpoint(run / "checkpoint.safetensors"), Classifier.load(run))
+
+    def explain(self, photo: Photo) -> Explanation:
+        """Classify one photo and show where the network looked.
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ModelError: the network makes no map to show.
+
+        """
+        image = read_photo(photo, self._resize)
+        pixels = to_pixels(image, self._resize)
+        probabilities, familiarity = self._classifier.run(pixels[np.newaxis])
+        prediction = self._classifier.describe(probabilities[0], familiarity[0])
+        heat = gradient_map(self._network, pixels, int(probabilities[0].argmax()))
+        return Explanation(prediction, heat, draw_heat(image, heat, self._resize))
+
+
+def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Heat:
+    """What each position speaks for a class, against the mean of all classes.
+
+    Args:
+        network: in eval mode.
+        pixels: (height, width, 3).
+        label: the class.
+
+    Returns:
+        (rows, columns), 0 to 1.
+
+    Raises:
+        ModelError: no layer has positions that the answer depends on.
+
+    """
+    images = torch.from_numpy(pixels.astype(np.float32)).unsqueeze(0)
+
+    def contrasts(images: Tensor) -> Tensor:
+        logits: Tensor = network.head(network.extractor(images))
+        return logits - logits.mean(dim=1, keepdim=True)
+
+    for layer, shape in reversed(_layers_with_positions(network, images)):
+        method = LayerGradCam if len(shape) == 4 else LayerGradientXActivation
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Captum tells of hooks that it sets and removes
+            found = method(contrasts, layer).attribute(images, target=label).detach()
+        evidence = found[0, 0] if len(shape) == 4 else _on_grid(found[0])
+        if evidence.abs().max() > 0:
+            return to_heat(evidence.numpy())
+    raise ModelError("no layer of its network keeps positions, so where it looked cannot be shown")
+
+
+def _layers_with_positions(network: Network, images: Tensor) -> list[tuple[nn.Module, torch.Size]]:
+    """Modules with the shape that they give, in the order in which they ran.
+
+    (N, features, rows, columns) with more than one position, or (N, tokens, features).
+    """
+    ran: list[tuple[nn.Module, torch.Size]] = []
+
+    def note(module: nn.Module, _: object, output: object) -> None:
+        if not isinstance(output, Tensor):
+            return
+        is_map = output.ndim == 4 and output.shape[2:].numel() > 1
+        if is_map or (output.ndim == 3 and output.shape[1] > 1):
+            ran.append((module, output.shape))
+
+    inner = list(network.extractor.network.modules())[1:]
+    hooks = [module.register_forward_hook(note) for module in inner]
+    with torch.inference_mode():
+        network.extractor(images)
+    for hook in hooks:
+        hook.remove()
+    return ran
+
+
+def _on_grid(tokens: Tensor) -> Tensor:
+    """(tokens, features) -> (rows, columns): of a square grid, after the tokens for the class."""
+    side = math.isqrt(len(tokens))
+    return tokens[len(tokens) - side * side :].sum(dim=1).view(side, side)

@@ -1,0 +1,205 @@
+"""Where a model looked: class activation maps, from the model file alone.
+
+The features of most networks are the mean of a map over all positions, and the head on them is
+linear. So each logit is itself a mean over positions, of the head applied at every one of
+them, and that map says exactly how much each part of the photo spoke for the class. Adding one
+number to all logits changes no probability; the map is therefore that of the class less the
+mean of all classes. Only what speaks for the class is shown, the strongest place at full
+strength.
+
+Networks whose features are no such mean (VGG, AlexNet, vision transformers) need gradients, and
+so torch: `learn.grad_cam`.
+
+Source: Zhou et al. 2016, "Learning deep features for discriminative localization", section 2.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from petclassify.config import Resize
+from petclassify.errors import ImageError, ModelError, UsageError
+from petclassify.files import disk_faults_named, written_whole
+from petclassify.images.photo import to_pixels, window_box
+from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
+from petclassify.runtime.model_file import HEAD_WEIGHT, load_model
+from petclassify.runtime.predict import STDIN, photos_of
+from petclassify.runtime.scoring import Scored
+
+LONGEST_SIDE = 1024  # of an overlay
+_OUTSIDE = 0.45  # how dark the part of a photo is drawn that the network did not see
+_STRENGTH = 0.75  # of the colour where the heat is greatest
+# From no heat to most: dark violet, red, orange, pale yellow; ever lighter, as in inferno.
+_COLOURS = np.array([[40, 11, 84], [120, 28, 109], [212, 72, 66], [250, 160, 25], [252, 255, 164]])
+
+Heat = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model says of a photo, and why.
+
+    Attributes:
+        prediction: as `predict` gives it.
+        heat: (rows, columns) over the window that the network saw, 0 to 1: what spoke for the
+            label, the strongest place 1.
+        overlay: the photo, upright, with the heat over it.
+
+    """
+
+    prediction: Prediction
+    heat: Heat
+    overlay: Image.Image
+
+
+class Explainer:
+    """A model file, ready to classify and to show where it looked. Safe to share between threads.
+
+    explainer = Explainer.load("model.onnx")
+    explainer.explain("img.jpg").overlay.save("heat.png")
+    """
+
+    def __init__(self, classifier: Classifier, activations: str) -> None:
+        self.classifier = classifier
+        self._activations = activations
+
+    @classmethod
+    def load(cls, path: str | Path, threads: int = 0) -> Explainer:
+        """Open a model file.
+
+        Args:
+            path: a model.onnx, or the run folder that holds one.
+            threads: inside one run of the network; 0 lets ONNX Runtime decide.
+
+        Raises:
+            NoActivationMapsError: its network makes none.
+            ModelError: the file is refused.
+
+        """
+        path = Path(path)
+        path = path / "model.onnx" if path.is_dir() else path
+        session, info = load_model(path, threads, with_activations=True)
+        assert info.activations is not None
+        return cls(Classifier(session, info), info.activations)
+
+    def explain(self, photo: Photo) -> Explanation:
+        """Classify one photo and show where the network looked.
+
+        Raises:
+            ImageError: the photo cannot be used.
+
+        """
+        resize = self.classifier.info.preprocessing
+        image = read_photo(photo, resize)
+        pixels = to_pixels(image, resize)[np.newaxis]
+        probabilities, familiarity, activations, weight = self.classifier.run_for(
+            pixels, (self._activations, HEAD_WEIGHT)
+        )
+        prediction = self.classifier.describe(probabilities[0], familiarity[0])
+        heat = class_activation_map(activations[0], weight, int(probabilities[0].argmax()))
+        return Explanation(prediction, heat, draw_heat(image, heat, resize))
+
+
+def explain_photos(
+    explain: Callable[[Path | bytes], Explanation], inputs: Sequence[str], out: Path
+) -> Iterator[Scored]:
+    """Write the overlay of each photo into a folder, as NAME.png.
+
+    Args:
+        explain: of an `Explainer`, or of `learn.grad_cam.GradCam`.
+        inputs: as for `predict`.
+        out: the folder; a picture of the same name in it is replaced.
+
+    Yields:
+        For each overlay its path and the prediction; for a photo that fails its name and why.
+
+    Raises:
+        UsageError: the folder holds photos to explain.
+        EnvironmentFault: it cannot be written.
+
+    """
+    photos = list(photos_of(inputs))
+    for name, place in photos:
+        if isinstance(place, Path) and place.resolve().parent == out.resolve():
+            raise UsageError(f"--out {out} holds {name}, which is to be explained. Name another")
+    with disk_faults_named(out):
+        out.mkdir(parents=True, exist_ok=True)
+    taken: Counter[str] = Counter()
+    for name, place in photos:
+        try:
+            explanation = explain(place)
+        except ImageError as error:
+            yield Scored(name, error)
+            continue
+        stem = "stdin" if name == STDIN else Path(name).stem
+        taken[stem] += 1
+        path = out / (f"{stem}.png" if taken[stem] == 1 else f"{stem}-{taken[stem]}.png")
+        with written_whole(path) as temporary:
+            explanation.overlay.save(temporary, format="png")
+        yield Scored(str(path), explanation.prediction)
+
+
+def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:
+    """What each position speaks for a class, against the mean of all classes.
+
+    Args:
+        activations: (features, rows, columns), or (rows, columns, features).
+        weight: (classes, features), of the head.
+        label: the class.
+
+    Returns:
+        (rows, columns), 0 to 1.
+
+    Raises:
+        ModelError: the activations do not fit the head.
+
+    """
+    features = weight.shape[1]
+    if activations.ndim != 3 or features not in (activations.shape[0], activations.shape[2]):
+        raise ModelError(f"its activations are {activations.shape}, its head takes {features}")
+    first = activations.shape[0] == features
+    maps = activations if first else activations.transpose(2, 0, 1)
+    contrast = weight[label] - weight.mean(axis=0)
+    return to_heat(np.tensordot(contrast, maps, axes=1))
+
+
+def to_heat(evidence: Heat) -> Heat:
+    """Keep what speaks for the class, the strongest place as 1: (rows, columns) of any sign."""
+    positive = np.maximum(evidence, 0).astype(np.float32)
+    heat: Heat = positive / np.maximum(positive.max(), np.float32(1e-12))
+    return heat
+
+
+def draw_heat(image: Image.Image, heat: Heat, resize: Resize) -> Image.Image:
+    """Lay the heat over a photo; what the network's window left out is darkened.
+
+    Args:
+        image: upright, RGB.
+        heat: (rows, columns) over the window, 0 to 1.
+        resize: which part of the photo the window is.
+
+    Returns:
+        RGB, no longer than LONGEST_SIDE.
+
+    """
+    shrunk = image.copy()
+    shrunk.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    left, top, right, bottom = (round(edge) for edge in window_box(shrunk.size, resize))
+    size = (max(right - left, 1), max(bottom - top, 1))
+    smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    strength = np.clip(np.asarray(smooth), 0, 1)
+    seen = np.asarray(shrunk, np.float32)[top : top + size[1], left : left + size[0]]
+    stops = np.linspace(0, 1, len(_COLOURS))
+    colour = np.stack([np.interp(strength, stops, channel) for channel in _COLOURS.T], axis=-1)
+    cover = _STRENGTH * strength[..., np.newaxis]
+    drawn = shrunk.point(lambda value: value * _OUTSIDE)
+    blended = (seen * (1 - cover) + colour * cover).round().astype(np.uint8)
+    drawn.paste(Image.fromarray(blended), (left, top))
+    return drawn
