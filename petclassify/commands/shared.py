@@ -17,6 +17,7 @@ from petclassify.runtime.output import printable
 TRAIN_MODULES = (
     *("torch", "torchvision", "timm", "huggingface_hub", "onnx", "safetensors", "lightning_fabric"),
     *("sklearn", "threadpoolctl", "matplotlib", "platformdirs", "rich", "filelock"),
+    *("jinja2", "cleanlab"),
 )
 
 
