@@ -16,7 +16,8 @@ from petclassify.runtime.output import printable
 
 TRAIN_MODULES = (
     *("torch", "torchvision", "timm", "huggingface_hub", "onnx", "safetensors", "lightning_fabric"),
-    *("sklearn", "threadpoolctl", "matplotlib", "platformdirs", "rich", "filelock", "captum"),
+    *("sklearn", "threadpoolctl", "matplotlib", "platformdirs", "rich", "filelock"),
+    *("jinja2", "cleanlab", "captum"),
 )
 
 
