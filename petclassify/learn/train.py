@@ -39,6 +39,7 @@ from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
 from petclassify.learn.processes import Processes
 from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_folder import RunFolder
+from petclassify.learn.run_report import write_run_report
 from petclassify.learn.stopwatch import Stopwatch
 from petclassify.report.metrics import Metrics
 
@@ -54,12 +55,13 @@ class TrainResult:
     seconds: Mapping[str, float]
 
 
-def train(config: TrainConfig, index: Index) -> TrainResult | None:
+def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult | None:
     """Train, judge and export; see the module's docstring.
 
     Args:
         config: the options.
         index: the data set, as `learn.preflight.check_request` read it.
+        command: the line that was given, for the report.
 
     Returns:
         The result; None in a process that only helps the first one.
@@ -122,6 +124,8 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
         save_checkpoint(model, folder.checkpoint)
     with watch.stage("export"):
         _export(model, dataset, folder)
+    with watch.stage("page"):
+        write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
     figures = {split: metrics[split].to_dict() for split in metrics}
     folder.write_json("metrics.json", figures | {"seconds": watch.seconds()})
     folder.mark_latest()
