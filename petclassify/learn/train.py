@@ -20,6 +20,7 @@ from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
 from petclassify.learn.backbones import Backbone, load_backbone, random_backbone
+from petclassify.learn.calibration import UNCALIBRATED
 from petclassify.learn.candidates import (
     Candidate,
     choose,
@@ -126,7 +127,12 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
         _export(model, dataset, folder)
     with watch.stage("page"):
         write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
-    figures = {split: metrics[split].to_dict() for split in metrics}
+    before = replace(shipped, calibration=UNCALIBRATED).metrics(index.class_names)
+    figures = {
+        split: metrics[split].to_dict()
+        | {"before_calibration": {"log_loss": before[split].log_loss, "ece": before[split].ece}}
+        for split in metrics
+    }
     folder.write_json("metrics.json", figures | {"seconds": watch.seconds()})
     folder.mark_latest()
     return TrainResult(folder.path, metrics, watch.seconds())
