@@ -38,7 +38,7 @@ from petclassify.learn.views import Views, plain_views
 
 log = logging.getLogger(__name__)
 
-PROTOTYPES_PER_CLASS = 96
+PROTOTYPES_PER_CLASS = 192
 MAX_PROTOTYPES = 384
 MAX_PROTOTYPE_BYTES = 2_000_000
 KNOWN_SHARE = 0.99
