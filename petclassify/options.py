@@ -62,6 +62,11 @@ MaxBadOption = Annotated[
     float, typer.Option(min=0, max=1, help="Share of photos that may be unreadable.")
 ]
 
+ExcludeOption = Annotated[
+    Path | None, typer.Option(help="List of photos to leave out, from data check.")
+]
+BackboneOption = Annotated[str, typer.Option(help="As petclassify networks lists them.")]
+
 UnfreezeOption = Annotated[
     Unfreeze | None, typer.Option(help="Layers that train too: last stage; stage by stage; all.")
 ]

@@ -25,6 +25,7 @@ from petclassify.config import (
 )
 from petclassify.options import (
     DATA_ROOT,
+    BackboneOption,
     BatchSizeOption,
     CacheOption,
     ClassWeightsOption,
@@ -34,6 +35,7 @@ from petclassify.options import (
     DropoutOption,
     EmaOption,
     EpochsOption,
+    ExcludeOption,
     ImageSizeOption,
     L1Option,
     LabelSmoothingOption,
@@ -70,9 +72,7 @@ def train(
         typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or a name."),
     ],
     augmentation: Augmentation,
-    backbone: Annotated[
-        str, typer.Option(help="As petclassify networks lists them.")
-    ] = DEFAULT_BACKBONE,
+    backbone: BackboneOption = DEFAULT_BACKBONE,
     weights: Annotated[
         str | None, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
     ] = None,
@@ -109,6 +109,7 @@ def train(
     precision: PrecisionOption = "auto",
     resume: ResumeOption = False,
     tensorboard: TensorboardOption = False,
+    exclude: ExcludeOption = None,
 ) -> None:
     """Train a classifier on a folder of photos, judge it, and export it.
 
@@ -159,6 +160,7 @@ def train(
         precision,
         resume,
         tensorboard,
+        exclude,
     )
     run_training(config)
 
