@@ -52,13 +52,16 @@ def read_exclusions(path: Path) -> list[str]:
     header = text.splitlines()[0] if text else ""
     delimiter = next((sign for sign in ",;\t" if sign in header), ",")
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-        return [row[_COLUMN] for row in rows if row[_COLUMN]]
-    except (csv.Error, KeyError) as error:
-        raise UsageError(
-            f"{path}: not a list to exclude: expected a CSV file with a column '{_COLUMN}', as "
-            "petclassify data check --write-exclude makes it"
-        ) from error
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        if _COLUMN in (table.fieldnames or ()):
+            return [row[_COLUMN] for row in table if row[_COLUMN]]
+        why = f"no column '{_COLUMN}'"
+    except csv.Error as error:
+        why = str(error)
+    raise UsageError(
+        f"{path}: not a list to exclude ({why}). Expected a CSV file with a column '{_COLUMN}', "
+        "as petclassify data check --write-exclude makes it"
+    )
 
 
 def leave_out(index: Index, path: Path) -> Index:

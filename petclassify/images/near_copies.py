@@ -106,4 +106,5 @@ def _details(grey: Details) -> tuple[Details, Details]:
     detail *= np.where(length < _LEAST_CONTRAST * SIDE, 0, 1 / np.maximum(length, 1e-6))
     left, right = detail[:, :, : SIDE // 2], detail[:, :, : SIDE // 2 - 1 : -1]
     even, odd = (left + right) / np.sqrt(2), (left - right) / np.sqrt(2)
-    return even.reshape(len(grey), -1), odd.reshape(len(grey), -1)
+    shape = (len(grey), SIDE * SIDE // 2)
+    return even.reshape(shape), odd.reshape(shape)

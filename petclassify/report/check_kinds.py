@@ -58,7 +58,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
     return [
         Kind(
             "unreadable",
-            "cannot be read",
+            "files that cannot be read",
             "Training leaves these files out. Repair or remove them.",
             "lines",
             tuple(Finding(one.reason, ((one.name, ""),)) for one in files.unreadable),
@@ -88,7 +88,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
         ),
         Kind(
             "strays",
-            f"look like {neither}",
+            f"photos that look like {neither}",
             "Far from all other photos. Often no photo of any class, or one taken very "
             "differently.",
             "photos",
@@ -104,7 +104,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
         ),
         Kind(
             "unusual",
-            "unlike the others, worth a look",
+            "unusual photos",
             "Unusual among the photos here, though not far out. The list to exclude leaves them "
             "in.",
             "photos",
@@ -159,9 +159,12 @@ def _of_strays(strays: Iterable[Stray], says: str) -> tuple[Finding, ...]:
 def _of_copies(groups: Iterable[CopyGroup]) -> tuple[Finding, ...]:
     return tuple(
         Finding(
-            f"{len(group.photos)} equal files"
-            if group.exact
-            else f"{len(group.photos)} photos alike, {group.likeness:.3f}",
+            (
+                f"{len(group.photos)} equal files"
+                if group.exact
+                else f"{len(group.photos)} photos alike, {group.likeness:.3f}"
+            )
+            + (", in two classes" if group.in_two_classes else ""),
             tuple((one.name, f"{one.size[0]} x {one.size[1]}") for one in group.photos),
         )
         for group in groups
