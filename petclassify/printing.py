@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from petclassify.report.comparison import Comparison
     from petclassify.report.metrics import Metrics
 
+_LISTED_CLASSES = 10
+
 
 def figure_lines(by_name: Mapping[str, Metrics]) -> Iterator[str]:
     """Headline figures, a row per split."""
@@ -99,7 +101,10 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 def check_lines(result: CheckResult, kinds: Sequence[Kind], top: int = 5) -> Iterator[str]:
     """Photos by split and class; findings by kind; the worst few of each kind."""
     for split, counts in result.counts.items():
-        classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        few, many = min(counts.values()), max(counts.values())
+        classes = f"{len(counts)} classes, of {few:,} to {many:,} each"
+        if len(counts) <= _LISTED_CLASSES:
+            classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         name = "photos" if result.flat else split
         yield f"{name:8}{sum(counts.values()):8,}  {classes}"
     yield ""

@@ -92,7 +92,9 @@ def check(
     folder = out or Path(f"{data.resolve().name}-check")
     for path in (folder, write_exclude):
         if path is not None and path.resolve().is_relative_to(data.resolve()):
-            raise UsageError(f"{path}: lies in the data set, where nothing is written")
+            raise UsageError(
+                f"{path}: lies in the data set, where nothing is written. Choose another"
+            )
     config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
     index = check_request(config)
     from petclassify.learn.check import check as run

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,15 @@ from numpy.typing import NDArray
 from petclassify.errors import ImageError
 from petclassify.images.cores import usable_cores
 from petclassify.images.digests import digest_file
+from petclassify.images.findings import (
+    WHERE,
+    CopyGroup,
+    FileCheck,
+    OddSize,
+    Photo,
+    RareClass,
+    Unreadable,
+)
 from petclassify.images.index import SPLITS, Index, Sample, Split
 from petclassify.images.near_copies import (
     DECODED_SIDE,
@@ -39,111 +47,6 @@ FAR_OUT = 3.0  # widths of the middle half
 LEAST_FACTOR_PIXELS, LEAST_FACTOR_SIDES = 4.0, 2.0  # from the middle half, to be odd
 SMALL_SHARE = 0.5  # of the network's window
 USUALLY_SMALL = 0.1  # of the photos
-
-Where = Literal["splits", "classes", "class"]
-WHERE: tuple[Where, ...] = ("splits", "classes", "class")  # the worst first
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo that can be read.
-
-    Attributes:
-        name: its path below the data set.
-        class_name: of its folder.
-        split: likewise.
-        digest: SHA-256 of the file.
-        size: width and height in pixels, upright.
-
-    """
-
-    name: str
-    class_name: str
-    split: Split
-    digest: str
-    size: tuple[int, int]
-
-    @property
-    def pixels(self) -> int:
-        """How many it has."""
-        return self.size[0] * self.size[1]
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """One file that is no photo, or only a part of one."""
-
-    name: str
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class CopyGroup:
-    """Photos that are one photo.
-
-    Attributes:
-        photos: two at least.
-        likeness: of the least like pair among those found alike; 1 for files that are equal.
-
-    """
-
-    photos: tuple[Photo, ...]
-    likeness: float
-
-    @property
-    def exact(self) -> bool:
-        """Whether the files are equal, byte by byte."""
-        return len({photo.digest for photo in self.photos}) == 1
-
-    @property
-    def where(self) -> Where:
-        """In two splits, else in two classes, else in one class."""
-        if len({photo.split for photo in self.photos}) > 1:
-            return "splits"
-        return "classes" if self.in_two_classes else "class"
-
-    @property
-    def in_two_classes(self) -> bool:
-        """Whether the folders contradict one another, in one split or in two."""
-        return len({photo.class_name for photo in self.photos}) > 1
-
-
-@dataclass(frozen=True)
-class OddSize:
-    """A photo whose size is unlike the others'."""
-
-    photo: Photo
-    reason: str
-
-
-@dataclass(frozen=True)
-class RareClass:
-    """A class with few photos beside the largest one."""
-
-    class_name: str
-    count: int
-    largest_class: str
-    largest_count: int
-
-
-@dataclass(frozen=True)
-class FileCheck:
-    """What was found. Lists stand worst first.
-
-    Attributes:
-        photos: that can be read, in the index's order.
-        groups: for each of them the name of its group of copies.
-
-    """
-
-    photos: tuple[Photo, ...]
-    groups: tuple[str, ...]
-    unreadable: tuple[Unreadable, ...]
-    copies: tuple[CopyGroup, ...]
-    odd_sizes: tuple[OddSize, ...]
-    rare_classes: tuple[RareClass, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -285,12 +188,3 @@ def _beyond(values: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     width = max(FAR_OUT * (high - low), least)
     inside = np.clip(values, low - width, high + width)
     return values - inside
-
-
-def count_photos(photos: Iterable[Photo]) -> dict[Split, dict[str, int]]:
-    """Photos by split and class."""
-    counts: dict[Split, dict[str, int]] = {}
-    for photo in photos:
-        of_split = counts.setdefault(photo.split, {})
-        of_split[photo.class_name] = of_split.get(photo.class_name, 0) + 1
-    return counts

@@ -16,19 +16,20 @@ import numpy as np
 
 from petclassify.config import TrainConfig
 from petclassify.errors import ImageError
-from petclassify.images.check import FileCheck, Unreadable, check_files
+from petclassify.images.check import check_files
+from petclassify.images.findings import FileCheck, Unreadable
 from petclassify.images.index import Index
 from petclassify.learn.backbones import load_backbone
-from petclassify.learn.calibration import fit_calibration
 from petclassify.learn.candidates import N_FOLDS
 from petclassify.learn.feature_cache import FeatureCache, cache_folder
 from petclassify.learn.frozen import FITTED_VIEWS, FrozenPass
 from petclassify.learn.head import search_head
-from petclassify.learn.label_check import find_label_errors, find_strays, likeness_to_others
+from petclassify.learn.label_check import judge_labels, likeness_to_others
 from petclassify.learn.progress import track
 from petclassify.learn.splits import assign_folds
 from petclassify.report.check_result import CheckResult, LabelCheck
 
+_LEAST_ACCURACY = 0.7  # below, most doubts are the classifier's own
 _LEAST_OF_CLASS = 2  # distinct photos, so that a head that did not see one has seen another
 
 
@@ -58,7 +59,12 @@ def check(config: TrainConfig, index: Index) -> CheckResult:
             "distinct photos that can be read",
         )
     else:
-        labels = _judge_labels(files, index.class_names, frozen, config.seed)
+        labels = _check_labels(files, index.class_names, frozen, config.seed)
+        if labels.accuracy < _LEAST_ACCURACY:
+            notes += (
+                f"the classifier shares only {labels.accuracy:.0%} of the labels, so what it "
+                "says of them is worth little; another --backbone may tell the classes apart",
+            )
     if index.ignored:
         beside = ", ".join(folder.name for folder in index.ignored)
         notes += (f"not looked at, since no split is called so: {beside}",)
@@ -98,7 +104,7 @@ def _too_few(files: FileCheck, class_names: Sequence[str]) -> str | None:
     return next((name for name in class_names if counted.count(name) < _LEAST_OF_CLASS), None)
 
 
-def _judge_labels(
+def _check_labels(
     files: FileCheck, class_names: Sequence[str], frozen: FrozenPass, seed: int
 ) -> LabelCheck:
     label_of = {name: label for label, name in enumerate(class_names)}
@@ -107,17 +113,5 @@ def _judge_labels(
     features = frozen.cache.get([photo.digest for photo in files.photos], FITTED_VIEWS)
     folds = assign_folds(labels.tolist(), files.groups, N_FOLDS, seed)
     logits = search_head(features, labels, folds).out_of_fold
-    probabilities = fit_calibration(logits, labels).probabilities(logits)
     likeness = likeness_to_others(features[:, 0], labels, folds)
-    strays, thresholds = find_strays(names, labels, likeness, class_names)
-    likely = probabilities.argmax(axis=1)
-    return LabelCheck(
-        find_label_errors(names, labels, probabilities, class_names),
-        strays,
-        float(np.mean(likely == labels)),
-        {
-            name: (class_names[label], float(probabilities[place, label]))
-            for place, (name, label) in enumerate(zip(names, likely, strict=True))
-        },
-        thresholds,
-    )
+    return judge_labels(names, labels, logits, likeness, class_names)

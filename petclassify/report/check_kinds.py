@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from petclassify.images.check import CopyGroup
+from petclassify.images.findings import CopyGroup
 from petclassify.report.check_result import CheckResult, LabelFinding, Stray
 
 Layout = Literal["photos", "groups", "lines"]

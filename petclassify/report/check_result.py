@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import petclassify
-from petclassify.images.check import CopyGroup, FileCheck, Photo, count_photos
+from petclassify.images.findings import CopyGroup, FileCheck, Photo, count_photos
 from petclassify.images.index import Split
 
-SURE_OF_CLASS = 0.9  # from which on one photo in two classes keeps the likelier label
+SURE_OF_CLASS = 0.9  # a probability from which on a photo is said to be of a class
 _KEPT_FIRST = ("test", "val", "train")
 
 

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from petclassify.images.check import (
-    Photo,
     check_files,
     find_odd_sizes,
     find_rare_classes,
 )
 from petclassify.images.drawn_pets import draw_pets
+from petclassify.images.findings import Photo
 from petclassify.images.index import read_index
 
 

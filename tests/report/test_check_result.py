@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from petclassify.images.check import CopyGroup, FileCheck, Photo, Unreadable
+from petclassify.images.findings import CopyGroup, FileCheck, Photo, Unreadable
 from petclassify.report.check_kinds import kinds_of
 from petclassify.report.check_page import render_check
 from petclassify.report.check_result import CheckResult, LabelCheck, LabelFinding, Stray
