@@ -98,5 +98,11 @@ def leave_out(index: Index, path: Path) -> Index:
                     f"{index.root}: {path} leaves no photo of the class {class_name}{where}. "
                     "Take some of its lines out"
                 )
+    from_test = len(index.splits.get("test", ())) - len(splits.get("test", ()))
+    if from_test:
+        log.warning(
+            "%s leaves out %d test photo(s); test figures are of the others, so look at each",
+            *(path, from_test),
+        )
     excluded = tuple(name for name in names.values() if name in listed)
     return replace(index, splits=splits, excluded=excluded)

@@ -19,9 +19,8 @@ ImageHash 4.3's phash, taken both ways round:
     false pairs, 1,000 drawn pets             0                   0            0
     pairs among 2,000 Fashion-MNIST           0                  20          189
 
-On photos phash is as good. On small look-alikes it is not, it takes three times as long for
-the mirrored half, and it brings SciPy, which this room may not import. Neither is made for
-cropped or turned copies.
+On photos phash is as good. On small look-alikes it is not, and it brings SciPy, which this room
+may not import. Neither is made for cropped or turned copies.
 """
 
 from __future__ import annotations

@@ -77,6 +77,17 @@ def test_entries_that_name_no_photo_are_one_warning(
     assert "2 of 3 entries name no photo" in record.getMessage()
 
 
+def test_leaving_out_test_photos_is_said_since_it_can_flatter(
+    tmp_path: Path, make_photos: Callable[..., list[Path]], caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in ("train/cats", "train/dogs", "test/cats", "test/dogs"):
+        make_photos(tmp_path / "split" / folder)
+    write_exclusions(tmp_path / "list.csv", [("test/cats/000.png", ""), ("train/cats/000.png", "")])
+    index = leave_out(read_index(tmp_path / "split"), tmp_path / "list.csv")
+    assert [len(samples) for samples in index.splits.values()] == [7, 7]
+    assert "leaves out 1 test photo(s)" in caplog.text
+
+
 def test_a_class_is_never_left_empty(tmp_path: Path, photos: Path) -> None:
     write_exclusions(tmp_path / "list.csv", [(f"dogs/00{n}.png", "") for n in range(4)])
     with pytest.raises(DataError, match="leaves no photo of the class dogs"):
