@@ -47,5 +47,5 @@ for command in (
     *(networks.compare, networks.networks, demo.demo),
 ):
     app.command()(command)
-for command in (data.draw, data.fetch, data.preview):
+for command in (data.draw, data.fetch, data.check, data.preview):
     data_app.command()(command)

@@ -140,6 +140,7 @@ class TrainConfig:
         precision: of the open layers; "auto" times the candidates.
         resume: go on with the run in `out`, or with the last one of this name.
         tensorboard: log epochs for TensorBoard into the run folder.
+        exclude: list of photos to leave out, as `data check --write-exclude` makes it.
 
     """
 
@@ -157,6 +158,7 @@ class TrainConfig:
     precision: Precision = "auto"
     resume: bool = False
     tensorboard: bool = False
+    exclude: Path | None = None
 
 
 def default_weights(backbone: str) -> str:

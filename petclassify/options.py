@@ -61,7 +61,7 @@ SeedOption = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Decides splits, folds and all that is random.")
 ]
 CacheOption = Annotated[
-    Path | None, typer.Option(help="Where features are kept. Default: the user's cache.")
+    Path | None, typer.Option(help="Folder of features. Default: the user's own.")
 ]
 
 DataRootOption = Annotated[Path, typer.Option(help="Folder of public data sets.")]
@@ -69,6 +69,9 @@ DataRootOption = Annotated[Path, typer.Option(help="Folder of public data sets."
 MaxBadOption = Annotated[
     float, typer.Option(min=0, max=1, help="Share of photos that may be unreadable.")
 ]
+
+ExcludeOption = Annotated[Path | None, typer.Option(help="List of photos to leave out.")]
+BackboneOption = Annotated[str, typer.Option(help="As petclassify networks lists them.")]
 
 UnfreezeOption = Annotated[
     Unfreeze | None, typer.Option(help="Layers that train too: last stage; stage by stage; all.")

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from petclassify.learn.catalogue import Catalogue
     from petclassify.learn.layer_table import LayerTable
+    from petclassify.report.check_kinds import Kind
+    from petclassify.report.check_result import CheckResult
     from petclassify.report.comparison import Comparison
     from petclassify.report.metrics import Metrics
+
+_LISTED_CLASSES = 10
 
 
 def figure_lines(by_name: Mapping[str, Metrics]) -> Iterator[str]:
@@ -92,6 +96,28 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     yield from _aligned([(*head, "parameters", "MACs", "file"), *cells], left=2)
     for network, reason in comparison.failures.items():
         yield f"failed: {network}: {reason}"
+
+
+def check_lines(result: CheckResult, kinds: Sequence[Kind], top: int = 5) -> Iterator[str]:
+    """Photos by split and class; findings by kind; the worst few of each kind."""
+    for split, counts in result.counts.items():
+        few, many = min(counts.values()), max(counts.values())
+        classes = f"{len(counts)} classes, of {few:,} to {many:,} each"
+        if len(counts) <= _LISTED_CLASSES:
+            classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        name = "photos" if result.flat else split
+        yield f"{name:8}{sum(counts.values()):8,}  {classes}"
+    yield ""
+    yield from _aligned([(kind.title, f"{len(kind.findings):,}") for kind in kinds], left=1)
+    for kind in kinds:
+        if kind.findings:
+            yield from ["", f"{kind.title}:"]
+            yield from _aligned([(f"  {one.name}", one.says) for one in kind.findings[:top]], 2)
+            if len(kind.findings) > top:
+                yield f"  and {len(kind.findings) - top:,} more"
+    if result.notes:
+        yield ""
+    yield from (f"note   {note}" for note in result.notes)
 
 
 def _aligned(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY, Outcome
 Run = Callable[..., Outcome]
 COMMANDS = [
     *("train", "predict", "evaluate", "export", "compare", "networks", "demo"),
-    *("data draw", "data fetch", "data preview"),
+    *("data draw", "data fetch", "data check", "data preview"),
 ]
 
 
@@ -52,6 +52,8 @@ def test_version(petclassify: Run) -> None:
         (["train", "none", "--epochs", "0"], ExitCode.USAGE),
         (["train", "none", "--scale", "0"], ExitCode.USAGE),
         (["data", "preview", "none"], ExitCode.DATA),
+        (["data", "check", "none"], ExitCode.DATA),
+        (["data", "check", "none", "--backbone", "zoo/nin"], ExitCode.USAGE),
         (["data", "fetch", "mnits"], ExitCode.USAGE),
         (["compare", "none"], ExitCode.DATA),
         (["evaluate", "mnist"], ExitCode.DATA),

@@ -7,15 +7,27 @@ from typing import Annotated
 
 import typer
 
-from petclassify.commands.shared import TRAIN_MODULES, located, require_extra
-from petclassify.config import Augmentation
+from petclassify.commands.shared import (
+    TRAIN_MODULES,
+    FigureFormat,
+    collect_from_now_on,
+    located,
+    require_extra,
+    show_as,
+)
+from petclassify.config import DEFAULT_BACKBONE, ZOO_PREFIX, Augmentation, TrainConfig
+from petclassify.errors import UsageError
+from petclassify.images.exclusions import write_exclusions
 from petclassify.options import (
     DATA_ROOT,
+    BackboneOption,
+    CacheOption,
     DataRootOption,
     ImageSizeOption,
     SeedOption,
     takes_augmentation,
 )
+from petclassify.printing import check_lines
 
 
 def draw(
@@ -47,6 +59,57 @@ def fetch(
     from petclassify.learn.public_data import fetch as run
 
     typer.echo(run(name, data_root))
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="Data set, as for train.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for check.json and check.html. Default: DATA-check.")
+    ] = None,
+    write_exclude: Annotated[
+        Path | None, typer.Option(help="List for train --exclude, to look through and edit.")
+    ] = None,
+    backbone: BackboneOption = DEFAULT_BACKBONE,
+    image_size: ImageSizeOption = None,
+    seed: SeedOption = 0,
+    cache: CacheOption = None,
+    data_root: DataRootOption = DATA_ROOT,
+    output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
+) -> None:
+    """Find wrong labels, copies and broken files, and show them on a page. Changes nothing.
+
+    Example: petclassify data check data/catsdogs --write-exclude exclude.csv
+    """
+    require_extra("train", TRAIN_MODULES)
+    if backbone.startswith(ZOO_PREFIX):
+        raise UsageError(
+            f"{backbone} starts from random weights, which tell nothing about labels. "
+            f"Use a pretrained network, such as {DEFAULT_BACKBONE}"
+        )
+    from petclassify.learn.preflight import check_request
+
+    data = located(data, data_root)
+    folder = out or Path(f"{data.resolve().name}-check")
+    for path in (folder, write_exclude):
+        if path is not None and path.resolve().is_relative_to(data.resolve()):
+            raise UsageError(
+                f"{path}: lies in the data set, where nothing is written. Choose another"
+            )
+    config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
+    index = check_request(config)
+    from petclassify.learn.check import check as run
+    from petclassify.report.check_kinds import kinds_of
+    from petclassify.report.check_page import write_check
+
+    collect_from_now_on()
+    result = run(config, index)
+    write_check(result, folder)
+    files = f"files  {folder / 'check.html'}, check.json"
+    if write_exclude is not None:
+        rows = result.exclusions()
+        write_exclusions(write_exclude, rows)
+        files += f"; {write_exclude} leaves out {len(rows)} photos"
+    show_as(output_format, result.to_dict(), [*check_lines(result, kinds_of(result)), "", files])
 
 
 @takes_augmentation

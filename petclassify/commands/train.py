@@ -26,6 +26,7 @@ from petclassify.config import (
 )
 from petclassify.options import (
     DATA_ROOT,
+    BackboneOption,
     BatchSizeOption,
     CacheOption,
     ClassWeightsOption,
@@ -35,6 +36,7 @@ from petclassify.options import (
     DropoutOption,
     EmaOption,
     EpochsOption,
+    ExcludeOption,
     ImageSizeOption,
     L1Option,
     LabelSmoothingOption,
@@ -71,9 +73,7 @@ def train(
         typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or a name."),
     ],
     augmentation: Augmentation,
-    backbone: Annotated[
-        str, typer.Option(help="As petclassify networks lists them.")
-    ] = DEFAULT_BACKBONE,
+    backbone: BackboneOption = DEFAULT_BACKBONE,
     weights: Annotated[
         str | None, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
     ] = None,
@@ -110,6 +110,7 @@ def train(
     precision: PrecisionOption = "auto",
     resume: ResumeOption = False,
     tensorboard: TensorboardOption = False,
+    exclude: ExcludeOption = None,
 ) -> None:
     """Train a classifier on a folder of photos, judge it, and export it.
 
@@ -160,6 +161,7 @@ def train(
         precision,
         resume,
         tensorboard,
+        exclude,
     )
     run_training(config)
 

@@ -55,6 +55,7 @@ class Index:
         splits: the given splits; only "train" in the flat layout.
         flat: whether the folder held classes directly.
         ignored: folders beside the splits that were not read.
+        excluded: photos left out by a list, as paths below the root.
 
     """
 
@@ -63,6 +64,7 @@ class Index:
     splits: dict[Split, tuple[Sample, ...]]
     flat: bool
     ignored: tuple[Path, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 def read_index(root: Path) -> Index:

@@ -74,6 +74,19 @@ def read_image(source: Path | bytes, shortest_side: int | None = None) -> Image.
         return to_upright_rgb(image)
 
 
+def read_size(source: Path | bytes) -> tuple[int, int]:
+    """Read the width and height in pixels of one upright photo, from its header.
+
+    Raises:
+        ImageError: see `read_image`; damage behind the header is not noticed.
+
+    """
+    with _faults_named(source), _opened(source) as image:
+        check_size(image.size)
+        width, height = image.size
+        return (width, height) if _orientation(image) < 5 else (height, width)
+
+
 def read_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:
     """Read one photo and fit it to the network's window.
 

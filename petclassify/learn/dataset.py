@@ -48,6 +48,7 @@ class Dataset:
         members: every readable photo, in the index's order.
         unreadable: the photos left out, and why.
         total: photos found, readable or not.
+        excluded: photos that a list left out, as paths below the root; not counted in total.
 
     """
 
@@ -58,6 +59,7 @@ class Dataset:
     members: tuple[Member, ...]
     unreadable: tuple[ImageError, ...]
     total: int
+    excluded: tuple[str, ...] = ()
 
     def photos(self, *splits: Split) -> dict[str, Path]:
         """Where each distinct photo of these splits lies, by its digest."""
@@ -105,6 +107,8 @@ class Dataset:
                 {"path": str(error.path), "kind": error.kind, "reason": error.reason}
                 for error in self.unreadable
             ],
+            "excluded": len(self.excluded),
+            "excluded_photos": list(self.excluded),
             "copies": [[self.name_of(m) for m in same] for same in self.copies()],
         }
 
@@ -116,6 +120,8 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
         DataError: too many of them cannot be read.
 
     """
+    if index.excluded:
+        log.info("%d photos are left out as the list asks", len(index.excluded))
     if index.ignored:
         beside = ", ".join(folder.name for folder in index.ignored)
         log.warning("%s: not read, since no split is called so: %s", index.root, beside)
@@ -136,6 +142,7 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
         tuple(members),
         tuple(unreadable),
         total=len(given),
+        excluded=index.excluded,
     )
     require_usable(dataset, config.max_bad)
     return dataset

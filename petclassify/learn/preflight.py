@@ -18,6 +18,7 @@ from huggingface_hub import constants
 
 from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
+from petclassify.images.exclusions import leave_out
 from petclassify.images.index import Index, read_index
 from petclassify.learn import zoo
 
@@ -33,8 +34,10 @@ HUB_TIMEOUT_S = 3.0
 def check_request(config: TrainConfig) -> Index:
     """Read the data set's folders and make sure that the weights can be had.
 
+    Photos that a list excludes are not in the index: nothing reads them.
+
     Raises:
-        DataError: the folders do not make a data set.
+        DataError: the folders do not make a data set, or a list leaves a class empty.
         UsageError: the options ask for something that cannot work.
         ModelError: the weights file does not exist or is of no known kind.
         EnvironmentFault: the weights are neither installed nor cached, and the hub
@@ -42,6 +45,8 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
+    if config.exclude is not None:
+        index = leave_out(index, config.exclude)
     if zoo.is_zoo(config.backbone):
         zoo.entry_of(config.backbone)
         if config.weights == "pretrained":

@@ -12,6 +12,7 @@ from typing import Any
 
 import petclassify
 from petclassify.config import TrainConfig
+from petclassify.images.digests import digest_file
 from petclassify.images.index import Split
 from petclassify.learn.backbones import Backbone
 from petclassify.learn.candidates import Candidate
@@ -29,6 +30,7 @@ def asked(config: TrainConfig) -> dict[str, Any]:
         "weights": str(Path(config.weights).resolve()) if from_file else config.weights,
         "out": None if config.out is None else str(config.out.resolve()),
         "cache": None if config.cache is None else str(config.cache.resolve()),
+        "exclude": None if config.exclude is None else _named_by_content(config.exclude),
     }
 
 
@@ -82,6 +84,11 @@ def training_facts(
         },
         "versions": versions(),
     }
+
+
+def _named_by_content(path: Path) -> str:
+    """So that a run that goes on notices an edited list."""
+    return f"{path.resolve()} (SHA-256 {digest_file(path)})"
 
 
 def versions() -> dict[str, str]:
