@@ -158,7 +158,7 @@ def _cluster(features: Features, labels: Labels, seed: int) -> Features:
     affordable = min(MAX_PROTOTYPES, max(1, MAX_PROTOTYPE_BYTES // (4 * features.shape[1])))
     if len(np.unique(labels)) > affordable:
         labels = np.zeros_like(labels)
-    units = _unit(features)
+    units = to_units(features)
     classes = np.unique(labels)
     most = affordable if len(classes) == 1 else affordable // len(classes)
     prototypes = []
@@ -169,7 +169,7 @@ def _cluster(features: Features, labels: Labels, seed: int) -> Features:
             count = min(PROTOTYPES_PER_CLASS if len(classes) > 1 else most, most, distinct)
             clusters = KMeans(count, n_init=1, max_iter=_ITERATIONS, random_state=seed)
             centres = clusters.fit(members).cluster_centers_
-            prototypes.append(_unit(centres.astype(np.float32)))
+            prototypes.append(to_units(centres.astype(np.float32)))
     return np.concatenate(prototypes)
 
 
@@ -195,11 +195,12 @@ def _scaled(prototypes: Features, cosines: Features) -> Familiarity:
 
 def _nearest(features: Features, prototypes: Features) -> Features:
     """The cosine to the nearest prototype, (N,)."""
-    cosines: Features = (_unit(features) @ prototypes.T).max(axis=1)
+    cosines: Features = (to_units(features) @ prototypes.T).max(axis=1)
     return cosines
 
 
-def _unit(rows: Features) -> Features:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+def to_units(rows: Features) -> Features:
+    """Bring features, (..., num_features), to length 1."""
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     units: Features = (rows / np.maximum(lengths, 1e-12)).astype(np.float32)
     return units

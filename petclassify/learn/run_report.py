@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from petclassify.errors import NoActivationMapsError
 from petclassify.images.index import Sample, Split
 from petclassify.learn.candidates import Candidate
+from petclassify.learn.data_findings import describe_data
 from petclassify.learn.dataset import Dataset
 from petclassify.learn.familiarity import Familiarity, familiarity_by
 from petclassify.learn.frozen import FrozenPass
@@ -59,7 +59,7 @@ def write_run_report(
         command=command,
         explain=_explainer(folder.model, model, classifier),
         curves=folder.curves.read_bytes(),
-        findings=tuple(_findings(dataset)),
+        findings=tuple(describe_data(dataset, shipped, frozen)),
     )
     write_report(report, folder.report)
 
@@ -93,14 +93,3 @@ def _explainer(path: Path, model: TrainedModel, classifier: Classifier) -> Expla
         from petclassify.learn.grad_cam import GradCam  # Captum takes a second to import
 
         return GradCam(model, classifier).explain
-
-
-def _findings(dataset: Dataset) -> Iterator[str]:
-    if dataset.unreadable:
-        yield f"{len(dataset.unreadable):,} photos cannot be read and were left out."
-    across = [same for same in dataset.copies() if len({member.split for member in same}) > 1]
-    if across:
-        yield (
-            f"{len(across):,} photos lie in more than one split, which flatters the figures; "
-            "data.json lists them."
-        )
