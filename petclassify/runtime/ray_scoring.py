@@ -26,25 +26,33 @@ Decisions:
 
 from __future__ import annotations
 
-import itertools
 import logging
+import math
 import os
 import pickle
+import secrets
 import signal
-import tempfile
+import socket
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+
+import pyarrow as pa
+
+# Read when Ray is imported or starts: no report home; of its logs, only what is an error.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+import ray
+import ray.data
 
 from petclassify.errors import EnvironmentFault
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import first_line, parse_model
-from petclassify.runtime.object_store import StoredObject
+from petclassify.runtime.model_file import parse_model
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Scored, Source, score_photos
 
-LOCAL = "local"  # Ray's word for a cluster of its own, here
 PHOTOS_PER_TASK = 512  # at most: what is lost, of each actor, when the command is killed
 _TASKS_PER_ACTOR = 8
 _READERS_PER_ACTOR = 2  # one reads while the other's network runs
@@ -58,7 +66,7 @@ class _Scorer:
         self._classifier = Classifier(session, info)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        photos = [pickle.loads(photo.as_py()) for photo in batch["photo"]]
+        photos = [pickle.loads(photo.as_py()) for photo in batch["photo"]]  # noqa: S301
         scored = score_photos(self._classifier, photos, workers=_READERS_PER_ACTOR)
         return pa.table({"scored": [pickle.dumps(one) for one in scored]})
 
@@ -90,13 +98,85 @@ def score_on_ray(model: bytes, photos: Iterable[tuple[str, Source]]) -> Iterator
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=1,
-            concurrency=(1, processors),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=processors),
         )
         for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow"):
             for one in batch["scored"]:
-                yield pickle.loads(one.as_py())
+                yield pickle.loads(one.as_py())  # noqa: S301
 
 
 def _everywhere(source: Source) -> Source:
     """The same photo for a process that works in another folder."""
     return source.absolute() if isinstance(source, Path) else source
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Be on the cluster that RAY_ADDRESS names, else on one of our own, or the caller's."""
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        with _signals_kept(), _stderr_hidden():
+            _start(address)
+        yield
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError, OverflowError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[-1].strip().rstrip(".")
+        raise EnvironmentFault(
+            f"Ray ({address or 'on this machine'}) fails: {reason}. Check that the cluster "
+            "is up and has the same petclassify[ray] on every node"
+        ) from error
+    finally:
+        ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet = {"log_to_driver": False, "configure_logging": False}
+    if address:
+        _knock(address)
+        ray.init(address, **quiet)
+    else:
+        # Else Ray would leave one in the user's home.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = True
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself would try for many minutes."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts its own handler for SIGTERM in place of the command line's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _stderr_hidden() -> Iterator[None]:
+    """Ray's core says on the process's own stderr which log level it was given."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
