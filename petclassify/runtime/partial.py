@@ -30,11 +30,17 @@ from petclassify.runtime.photos import signature_of
 from petclassify.runtime.scoring import Scored, Source
 
 _OURS = 0x50455443  # "PETC", in the file's header
-_TABLES = """
-CREATE TABLE IF NOT EXISTS origin (text TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS predictions (
+_NEW = f"""
+BEGIN EXCLUSIVE;
+PRAGMA application_id = {_OURS};
+CREATE TABLE origin (text TEXT NOT NULL);
+CREATE TABLE predictions (
     name BLOB PRIMARY KEY, signature TEXT NOT NULL, outcome TEXT NOT NULL
 ) WITHOUT ROWID;
+"""
+_RUN = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 DROP TABLE IF EXISTS listed;
 CREATE TABLE listed (place INTEGER PRIMARY KEY, name BLOB NOT NULL, outcome TEXT);
 """
@@ -133,19 +139,21 @@ def opened_partial(output: Path, origin: str) -> Iterator[PartialResult]:
 def _begin(database: sqlite3.Connection, path: Path, origin: str) -> None:
     # One process at a time; the log then needs no shared memory, which network disks lack.
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
-    (mark,) = database.execute("PRAGMA application_id").fetchone()
     (pages,) = database.execute("PRAGMA page_count").fetchone()
-    if pages and mark != _OURS:
-        raise _foreign(path)
-    database.execute(f"PRAGMA application_id = {_OURS}")
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    database.executescript(_TABLES)
-    found = database.execute("SELECT text FROM origin").fetchone()
-    if found is None:
+    if pages:
+        _check_origin(database, path, origin)
+    else:
+        database.executescript(_NEW)
         database.execute("INSERT INTO origin VALUES (?)", (origin,))
         database.commit()
-    elif found[0] != origin:
+    database.executescript(_RUN)
+
+
+def _check_origin(database: sqlite3.Connection, path: Path, origin: str) -> None:
+    (mark,) = database.execute("PRAGMA application_id").fetchone()
+    if mark != _OURS:
+        raise _foreign(path)
+    if database.execute("SELECT text FROM origin").fetchone() != (origin,):
         raise UsageError(
             f"{path}: holds predictions of an earlier run with another model or version. Delete "
             "it to start anew, run with what it was begun with, or give another --output"

@@ -40,9 +40,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-# Read when Ray is imported or starts: no report home; of its logs, only what is an error.
+# Read when Ray is imported or starts: no report home, no logs (failures come as exceptions).
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
@@ -133,7 +133,7 @@ def _connected() -> Iterator[None]:
 
 
 def _start(address: str | None) -> None:
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet = {"log_to_driver": False, "configure_logging": False}
     if address:
         _knock(address)
