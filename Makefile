@@ -37,6 +37,8 @@ bench: setup
 	$(BIN)/python benchmarks/finetuning.py
 	$(BIN)/python benchmarks/zoo.py
 	$(BIN)/python benchmarks/unknown.py
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/image_size.py
 
 clean:
 	rm -rf $(VENV) .venv-base
