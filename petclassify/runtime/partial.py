@@ -10,7 +10,7 @@ nothing but their own scoring, and what is written is always what an unbroken ru
 Photos that failed are tried again. Another model's predictions are never mixed in: the command
 refuses, since starting anew would throw work away that was not asked to be.
 
-It takes about as much disk as the output, and goes when that is in place.
+It takes about one and a half times the disk of JSON lines, and goes when the output is in place.
 """
 
 from __future__ import annotations

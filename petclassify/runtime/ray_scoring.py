@@ -89,6 +89,10 @@ def score_on_ray(model: bytes, photos: Iterable[tuple[str, Source]]) -> Iterator
     if not sent:
         return
     with _connected():
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.execution_options.preserve_order = True
         processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
         size = min(PHOTOS_PER_TASK, math.ceil(len(sent) / (_TASKS_PER_ACTOR * processors)))
         tables = [pa.table({"photo": sent[i : i + size]}) for i in range(0, len(sent), size)]
@@ -142,10 +146,6 @@ def _start(address: str | None) -> None:
         # Else Ray would leave one in the user's home.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray.init("local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_options.preserve_order = True
 
 
 def _knock(address: str) -> None:
