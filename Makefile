@@ -11,7 +11,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,ray,dev]'
 	@touch $@
 
 demo: setup
@@ -38,6 +38,8 @@ bench: setup
 	$(BIN)/python benchmarks/zoo.py
 	$(BIN)/python benchmarks/unknown.py
 	$(BIN)/python benchmarks/label_check.py
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/image_size.py
 
 clean:
 	rm -rf $(VENV) .venv-base

@@ -94,3 +94,7 @@ class ImageError(PetclassifyError):
         self.kind = kind
         self.reason = reason
         self.path = path
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ImageFault, str, Path | None]]:
+        """Let it travel between processes, which an exception's own arguments do not allow."""
+        return ImageError, (self.kind, self.reason, self.path)

@@ -36,11 +36,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         EnvironmentFault: see `write_whole`.
 
     """
-    path = Path(os.path.realpath(path))  # a link stays, what it names is replaced
-    if os.path.lexists(path) and not path.is_file():
-        raise EnvironmentFault(f"{path}: cannot be written, it is no regular file")
-    if not path.parent.is_dir():
-        raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
+    path = replaceable(path)
     with disk_faults_named(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         temporary = Path(name)
@@ -53,6 +49,21 @@ def written_whole(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def replaceable(path: Path) -> Path:
+    """The place that a path names, through links, where a file is or may be made.
+
+    Raises:
+        EnvironmentFault: something else is there, or there is no such folder.
+
+    """
+    path = Path(os.path.realpath(path))  # a link stays, what it names is replaced
+    if os.path.lexists(path) and not path.is_file():
+        raise EnvironmentFault(f"{path}: cannot be written, it is no regular file")
+    if not path.parent.is_dir():
+        raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
+    return path
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from petclassify.commands.shared import (
     command_line,
     install_line,
     missing_modules,
+    require_extra,
     show_as,
 )
 from petclassify.errors import ExitCode
@@ -25,7 +26,7 @@ from petclassify.options import (
     ModelOption,
 )
 from petclassify.printing import class_lines, figure_lines
-from petclassify.runtime.output import printable
+from petclassify.runtime.output import chosen_format, printable
 
 
 class RowFormat(StrEnum):
@@ -34,17 +35,44 @@ class RowFormat(StrEnum):
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
+
+
+class Engine(StrEnum):
+    """Where photos are scored."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def predict(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, or - for stdin.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="Files, folders, or - for stdin; with Ray also s3://... ."
+        ),
     ],
     model: ModelOption = None,
     output_format: Annotated[
-        RowFormat, typer.Option("--format", help="A table for people, rows for programs.")
-    ] = RowFormat.TABLE,
-    output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
+        RowFormat | None,
+        typer.Option(
+            "--format", help="A table for people, rows for programs. Default: as --output ends."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write. Default: stdout. If the command is stopped or killed, the same "
+            "one goes on (csv, jsonl, parquet)."
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="Where photos are scored: here, or by Ray, on the cluster that RAY_ADDRESS "
+            "names (else one of its own, on this machine)."
+        ),
+    ] = Engine.LOCAL,
     force: Annotated[
         bool,
         typer.Option(
@@ -56,13 +84,22 @@ def predict(
     """Say what is on photos, or that it is unlike anything the model learned from.
 
     Example: petclassify predict img.jpg holiday/ --format jsonl
+    Example: petclassify predict archive/ --output results.parquet
     """
     from petclassify.runtime.predict import predict as run
 
+    rows = chosen_format(output_format.value if output_format else None, output)
+    if engine == Engine.RAY:
+        require_extra("ray", ("ray", "pyarrow"))
+    elif rows == "parquet":
+        require_extra("parquet", ("pyarrow",))
     collect_from_now_on()
-    tally = run(images, chosen_model(model), output_format.value, output, force=force)
+    tally = run(images, chosen_model(model), rows, output, force=force, engine=engine.value)
+    total = tally.predicted + tally.failed
+    if tally.kept:
+        typer.echo(f"{tally.kept} of {total} images were scored by an earlier run", err=True)
     if tally.failed:
-        typer.echo(f"{tally.failed} of {tally.predicted + tally.failed} images failed", err=True)
+        typer.echo(f"{tally.failed} of {total} images failed", err=True)
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
 
 

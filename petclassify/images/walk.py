@@ -16,27 +16,49 @@ IMAGE_SUFFIXES = frozenset(
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
+class UnlistableError(DataError):
+    """A folder that cannot be listed.
+
+    Attributes:
+        folder: which one.
+        reason: the system's, without the path.
+
+    """
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(f"{folder}: {reason}")
+        self.folder = folder
+        self.reason = reason
+
+
+def is_shown(name: str) -> bool:
+    """Whether a file or folder is neither hidden nor what operating systems drop."""
+    return not name.startswith(".") and name.lower() not in _LITTER
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends as those of images do."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
 def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """List a folder's subfolders and image files, each in sorted order.
 
     Hidden files and what operating systems drop (.DS_Store, Thumbs.db, __MACOSX) are left out.
 
     Raises:
-        DataError: the folder cannot be listed.
+        UnlistableError: the folder cannot be listed.
 
     """
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DataError(f"{folder}: cannot be listed: {reason}") from error
-    shown = [e for e in found if not e.name.startswith(".") and e.name.lower() not in _LITTER]
+        raise _unlistable(folder, error) from error
+    shown = [entry for entry in found if is_shown(entry.name)]
     folders = [folder / entry.name for entry in shown if _is_folder(entry)]
     images = [
-        folder / entry.name
-        for entry in shown
-        if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and _may_be_read(entry)
+        folder / entry.name for entry in shown if is_image_name(entry.name) and _may_be_read(entry)
     ]
     return folders, images
 
@@ -70,22 +92,41 @@ def walk_images(folder: Path, visited: Visited | None = None) -> Iterator[Path]:
         visited: folders not to enter, added to on the way; for several walks as one.
 
     Raises:
-        DataError: a folder cannot be listed.
+        UnlistableError: a folder cannot be listed.
 
     """
-    yield from _walk(folder, set() if visited is None else visited)
+    for found in walk_past_faults(folder, visited):
+        if isinstance(found, UnlistableError):
+            raise found
+        yield found
 
 
-def _walk(folder: Path, visited: Visited) -> Iterator[Path]:
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in visited:
+def walk_past_faults(
+    folder: Path, visited: Visited | None = None
+) -> Iterator[Path | UnlistableError]:
+    """Walk as `walk_images` does; a folder that cannot be listed is yielded as its error."""
+    visited = set() if visited is None else visited
+    try:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in visited:
+            return
+        visited.add(identity)
+        folders, images = list_folder(folder)
+    except UnlistableError as error:
+        yield error
         return
-    visited.add(identity)
-    folders, images = list_folder(folder)
+    except OSError as error:
+        yield _unlistable(folder, error)
+        return
     subfolders = frozenset(folders)
     for path in sorted([*folders, *images], key=lambda path: path.name):
         if path in subfolders:
-            yield from _walk(path, visited)
+            yield from walk_past_faults(path, visited)
         else:
             yield path
+
+
+def _unlistable(folder: Path, error: OSError) -> UnlistableError:
+    reason = (error.strerror or str(error)).lower()
+    return UnlistableError(folder, f"cannot be listed: {reason}")

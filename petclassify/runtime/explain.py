@@ -30,8 +30,8 @@ from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, load_model
-from petclassify.runtime.predict import STDIN, photos_of
-from petclassify.runtime.scoring import Scored
+from petclassify.runtime.photos import STDIN, find_photos
+from petclassify.runtime.scoring import Scored, content_of
 
 LONGEST_SIDE = 1024  # of an overlay
 _OUTSIDE = 0.45  # how dark the part of a photo is drawn that the network did not see
@@ -125,7 +125,7 @@ def explain_photos(
         EnvironmentFault: it cannot be written.
 
     """
-    photos = list(photos_of(inputs))
+    photos = list(find_photos(inputs))
     for name, place in photos:
         if isinstance(place, Path) and place.resolve().parent == out.resolve():
             raise UsageError(f"--out {out} holds {name}, which is to be explained. Name another")
@@ -134,7 +134,7 @@ def explain_photos(
     taken: Counter[str] = Counter()
     for name, place in photos:
         try:
-            explanation = explain(place)
+            explanation = explain(content_of(place))
         except ImageError as error:
             yield Scored(name, error)
             continue

@@ -1,9 +1,9 @@
-"""Predictions as rows: a table for people, JSON lines and CSV for programs.
+"""Predictions as rows: a table for people, JSON lines, CSV and Parquet for programs.
 
 JSON escapes what is not ASCII, so any file name survives, broken UTF-8 included (as lone
 surrogates, the way Python names such files). CSV is RFC 4180's, UTF-8 with the file's own
 bytes. The table shows control characters escaped: a name cannot break a line or recolour a
-terminal.
+terminal. Parquet is written by `runtime.parquet`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,32 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
-from typing import Literal, TextIO
+from pathlib import Path
+from typing import Any, Literal, TextIO
 
-from petclassify.errors import ImageError
+from petclassify.errors import ImageError, ImageFault, UsageError
+from petclassify.runtime.classifier import Prediction
 from petclassify.runtime.scoring import Scored
 
-Format = Literal["table", "jsonl", "csv"]
+Format = Literal["table", "jsonl", "csv", "parquet"]
 WriteRow = Callable[[Scored], None]
+
+_BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+def chosen_format(asked: Format | None, output: Path | None) -> Format:
+    """The format asked for, else the one that the output's name ends with, else a table.
+
+    Raises:
+        UsageError: the two contradict each other, or Parquet is to go to a terminal.
+
+    """
+    named = _BY_SUFFIX.get(output.suffix.lower()) if output else None
+    if asked and named and asked != named:
+        raise UsageError(f"--format {asked} contradicts --output {output}. Leave one of them out")
+    if asked == "parquet" and output is None:
+        raise UsageError("--format parquet needs --output FILE")
+    return asked or named or "table"
 
 
 def row_writer(
@@ -40,17 +59,29 @@ def row_writer(
     return _table(stream, class_names, force=force)
 
 
+def outcome_fields(outcome: Prediction | ImageError) -> dict[str, object]:
+    """One outcome as JSON has it, beside the path."""
+    if isinstance(outcome, ImageError):
+        return {"error": {"kind": outcome.kind, "message": outcome.reason}}
+    return {
+        "label": outcome.label,
+        "probability": outcome.probability,
+        "probabilities": outcome.probabilities,
+        "known": outcome.known,
+        "familiarity": outcome.familiarity,
+    }
+
+
+def outcome_of(fields: dict[str, Any]) -> Prediction | ImageError:
+    """The outcome that `outcome_fields` made these of; every number survives JSON exactly."""
+    if error := fields.get("error"):
+        return ImageError(ImageFault(error["kind"]), error["message"])
+    return Prediction(**fields)
+
+
 def _jsonl(stream: TextIO) -> WriteRow:
     def write(scored: Scored) -> None:
-        row: dict[str, object] = {"path": scored.name}
-        if isinstance(scored.outcome, ImageError):
-            row["error"] = {"kind": scored.outcome.kind, "message": scored.outcome.reason}
-        else:
-            row["label"] = scored.outcome.label
-            row["probability"] = scored.outcome.probability
-            row["probabilities"] = scored.outcome.probabilities
-            row["known"] = scored.outcome.known
-            row["familiarity"] = scored.outcome.familiarity
+        row = {"path": scored.name, **outcome_fields(scored.outcome)}
         stream.write(json.dumps(row) + "\n")
 
     return write

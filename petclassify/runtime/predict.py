@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import petclassify
-from petclassify.errors import DataError, ImageError, ModelError, UsageError
+from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
-from petclassify.images.walk import walk_images
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.output import Format, row_writer
-from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
+from petclassify.runtime.photos import STDIN, find_photos, is_stored
+from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
 
-STDIN = "-"
 SHIPPED = "catsdogs.onnx"
 
 
-@dataclass(frozen=True)
-class Tally:
-    """How many photos were classified, and how many failed."""
-
-    predicted: int
-    failed: int
+Engine = Literal["local", "ray"]
 
 
 def default_model(models: Path = Path("models")) -> Path:
@@ -65,61 +59,62 @@ def predict(
     output: Path | None,
     *,
     force: bool = False,
+    engine: Engine = "local",
 ) -> Tally:
     """Classify files, folders and stdin ("-"), and write a row for each photo.
 
     Args:
-        inputs: paths, or "-" for one image on stdin.
+        inputs: paths, or "-" for one image on stdin; with Ray also URIs of object stores.
         model: a model file or a run folder.
         output_format: of the rows.
-        output: a file, written whole or not at all; None is stdout.
+        output: a file, written whole or not at all; None is stdout. Rows for programs survive
+            a kill, see `runtime.results`.
         force: label photos that are unlike those that the model learned from, too.
+        engine: this process, or the actors of a Ray cluster, see `runtime.ray_scoring`.
 
     Raises:
         ModelError: the model is refused.
         DataError: a folder holds no images or cannot be listed.
-        EnvironmentFault: the output cannot be written.
+        UsageError: an input that this engine cannot read, or that is also the output.
+        EnvironmentFault: the output cannot be written, or a store or cluster not be reached.
 
     """
+    _refuse_unreadable(inputs, engine)
     if output is not None:
         _refuse_overwriting(output, [*inputs, model])
     one_photo = len(inputs) == 1 and not os.path.isdir(inputs[0])  # noqa: PTH112
     classifier = Classifier.load(model, threads=0 if one_photo else THREADS_IN_NETWORK)
-    predicted = failed = 0
+    score = functools.partial(score_photos, classifier)
+    if engine == "ray":
+        from petclassify.runtime.ray_scoring import score_on_ray
+
+        score = functools.partial(score_on_ray, _content(model))
+    photos = find_photos(inputs)
+    if output is not None and output_format != "table":
+        from petclassify.runtime.results import write_results
+
+        digest = hashlib.sha256(_content(model)).hexdigest()
+        return write_results(score, photos, digest, classifier.class_names, output_format, output)
+    total = failed = 0
     with _opened(output) as stream:
         write = row_writer(output_format, stream, classifier.class_names, force=force)
-        for scored in score_photos(classifier, photos_of(inputs)):
+        for scored in score(photos):
             write(scored)
-            if isinstance(scored.outcome, ImageError):
-                failed += 1
-            else:
-                predicted += 1
-    return Tally(predicted, failed)
+            total += 1
+            failed += isinstance(scored.outcome, ImageError)
+    return Tally(total - failed, failed)
 
 
-def photos_of(inputs: Sequence[str]) -> Iterator[tuple[str, Path | bytes]]:
-    """Name and place of each photo, or its bytes; a folder is walked in sorted order.
+def _content(model: Path) -> bytes:
+    return (model / "model.onnx" if model.is_dir() else model).read_bytes()
 
-    Args:
-        inputs: paths, or "-" for one image on stdin.
 
-    Raises:
-        DataError: a folder holds no images or cannot be listed.
-
-    """
-    for given in inputs:
-        path = Path(given)
-        if given == STDIN:
-            yield STDIN, sys.stdin.buffer.read() if sys.stdin else b""
-        elif os.path.isdir(given):  # noqa: PTH112  # unlike Path's, it takes any name
-            images = walk_images(path)
-            first = next(images, None)
-            if first is None:
-                raise DataError(f"{given}: holds no images")
-            for image in itertools.chain([first], images):
-                yield str(image), image
-        else:
-            yield given, path
+def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:
+    stored = next(filter(is_stored, inputs), None)
+    if engine == "local" and stored is not None:
+        raise UsageError(f"{stored}: object stores are read with --engine ray. Add it")
+    if engine == "ray" and STDIN in inputs:
+        raise UsageError("stdin cannot be read with --engine ray. Leave that out")
 
 
 def _refuse_overwriting(output: Path, read: Sequence[str | Path]) -> None:

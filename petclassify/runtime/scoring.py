@@ -19,6 +19,9 @@ import numpy as np
 from petclassify.errors import ImageError
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier, Prediction
+from petclassify.runtime.object_store import StoredObject
+
+Source = Path | bytes | StoredObject | ImageError  # the last: why there is nothing to read
 
 BATCH_SIZE = 4
 THREADS_IN_NETWORK = 1  # for the classifier given to `score_photos`
@@ -33,20 +36,30 @@ class Scored:
     outcome: Prediction | ImageError
 
 
+@dataclass(frozen=True)
+class Tally:
+    """How many photos were classified, how many failed, how many an earlier run had scored."""
+
+    predicted: int
+    failed: int
+    kept: int = 0
+
+
 def score_photos(
-    classifier: Classifier, photos: Iterable[tuple[str, Path | bytes]]
+    classifier: Classifier, photos: Iterable[tuple[str, Source]], workers: int | None = None
 ) -> Iterator[Scored]:
     """Classify photos as they come, with flat memory.
 
     Args:
         classifier: best loaded with THREADS_IN_NETWORK, since every core has a worker.
         photos: what to call each photo, and where it is or its bytes.
+        workers: how many; default: one a usable core.
 
     Yields:
         One outcome a photo, in the order given.
 
     """
-    workers = usable_cores()
+    workers = workers or usable_cores()
     pending: deque[Future[list[Scored]]] = deque()
     waiting = iter(photos)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
@@ -61,12 +74,12 @@ def score_photos(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _score_batch(classifier: Classifier, batch: list[tuple[str, Path | bytes]]) -> list[Scored]:
+def _score_batch(classifier: Classifier, batch: list[tuple[str, Source]]) -> list[Scored]:
     outcomes: list[Prediction | ImageError | None] = []
     pixels = []
     for _, photo in batch:
         try:
-            pixels.append(classifier.pixels(photo))
+            pixels.append(classifier.pixels(content_of(photo)))
             outcomes.append(None)
         except ImageError as error:
             outcomes.append(error)
@@ -78,3 +91,15 @@ def _score_batch(classifier: Classifier, batch: list[tuple[str, Path | bytes]]) 
         for (name, _), outcome in zip(batch, outcomes, strict=True)
         if outcome is not None
     ]
+
+
+def content_of(source: Source) -> Path | bytes:
+    """What a classifier can read.
+
+    Raises:
+        ImageError: there is nothing to read.
+
+    """
+    if isinstance(source, ImageError):
+        raise source
+    return source.read() if isinstance(source, StoredObject) else source

@@ -1,0 +1,73 @@
+"""Which photos the arguments of `predict` name, in order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from petclassify.errors import DataError, ImageError, ImageFault
+from petclassify.images.walk import UnlistableError, walk_past_faults
+from petclassify.runtime.object_store import StoredObject, is_uri, list_objects
+from petclassify.runtime.scoring import Source
+
+STDIN = "-"
+
+
+def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
+    """Yield what to call each photo, and where it is; folders are walked as they come.
+
+    A folder below an input that cannot be listed is yielded as an error, and the walk goes on.
+
+    Raises:
+        DataError: an input is a folder that holds no images or cannot be listed.
+        EnvironmentFault: an object store cannot be listed.
+
+    """
+    for given in inputs:
+        if given == STDIN:
+            yield STDIN, sys.stdin.buffer.read() if sys.stdin else b""
+        elif os.path.isdir(given):  # noqa: PTH112  # unlike Path's, it takes any name
+            yield from _not_empty(given, _in_folder(given))
+        elif is_stored(given):
+            yield from _not_empty(given, list_objects(given))
+        else:
+            yield given, Path(given)
+
+
+def is_stored(given: str) -> bool:
+    """Whether an input lies in an object store: a URI, and no path that is there."""
+    return is_uri(given) and not os.path.lexists(given)
+
+
+def signature_of(source: Source) -> str | None:
+    """What changes when a photo's file does: its size and time. None: cannot be told."""
+    if isinstance(source, StoredObject):
+        return None if source.mtime_ns is None else f"{source.size_bytes} {source.mtime_ns}"
+    if not isinstance(source, Path):
+        return None
+    try:
+        status = source.stat()
+    except (OSError, ValueError):
+        return None
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _in_folder(given: str) -> Iterator[tuple[str, Source]]:
+    folder = Path(given)
+    for found in walk_past_faults(folder):
+        if not isinstance(found, UnlistableError):
+            yield str(found), found
+        elif found.folder == folder:
+            raise found
+        else:
+            yield str(found.folder), ImageError(ImageFault.UNREADABLE, found.reason, found.folder)
+
+
+def _not_empty(given: str, photos: Iterator[tuple[str, Source]]) -> Iterator[tuple[str, Source]]:
+    first = next(photos, None)
+    if first is None:
+        raise DataError(f"{given}: holds no images")
+    yield first
+    yield from photos

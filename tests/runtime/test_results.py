@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from petclassify import Classifier
+from petclassify.errors import ExitCode
+from petclassify.runtime.photos import find_photos
+from petclassify.runtime.results import write_results
+from petclassify.runtime.scoring import THREADS_IN_NETWORK, Scored, Source, score_photos
+from tests.conftest import REPOSITORY, Outcome
+
+Run = Callable[..., Outcome]
+Make = Callable[..., list[Path]]
+SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
+COMMAND = [sys.executable, "-m", "petclassify", "predict", "--model", str(SHIPPED)]
+
+
+@pytest.fixture
+def predict(petclassify: Run) -> Run:
+    """Predict with the shipped model."""
+    return lambda *arguments: petclassify("predict", "--model", SHIPPED, *arguments)
+
+
+def start(*arguments: str | Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=stderr, text=True, cwd=REPOSITORY)
+
+
+def wait_for_rows(process: subprocess.Popen[str], output: Path) -> None:
+    """Wait until some predictions are written: about ten kilobytes of SQLite's log each."""
+    log = output.with_name(f"{output.name}.part-wal")
+    while process.poll() is None and not (log.exists() and log.stat().st_size > 100_000):
+        time.sleep(0.005)
+
+
+def scored_before(err: str) -> int:
+    found = re.search(r"goes on, an earlier run scored (\d+) photos", err)
+    return int(found.group(1)) if found else 0
+
+
+def kept(err: str) -> int:
+    found = re.search(r"(\d+) of \d+ images were scored by an earlier run", err)
+    return int(found.group(1)) if found else 0
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_killed_job_goes_on_and_gives_the_same_bytes(
+    predict: Run, tmp_path: Path, make_photos: Make, suffix: str
+) -> None:
+    make_photos(tmp_path / "photos", 100)
+    (tmp_path / "photos" / "005.png").write_bytes(b"")
+    rows = tmp_path / f"rows.{suffix}"
+    unbroken = predict(tmp_path / "photos", "--format", suffix).out
+    killed = start(tmp_path / "photos", "--output", rows)
+    wait_for_rows(killed, rows)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert not rows.exists()
+    done = predict(tmp_path / "photos", "--output", rows)
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    assert 0 < kept(done.err) < 99
+    assert "1 of 100 images failed" in done.err
+    assert rows.read_bytes() == unbroken.encode()
+    assert files(tmp_path) == ["photos", rows.name, "workplace"]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_nothing_is_scored_twice(
+    predict: Run, tmp_path: Path, catsdogs: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    unbroken = predict(catsdogs / "test", "--format", "jsonl").out
+    before = 0
+    for _ in range(6):
+        process = start(catsdogs / "test", "--output", rows, stderr=subprocess.PIPE)
+        time.sleep(random.uniform(0.2, 2))
+        process.kill()
+        err = process.communicate()[1]
+        # What was there is still there, and was not scored again.
+        assert scored_before(err) >= before, err
+        before = max(before, scored_before(err))
+    done = predict(catsdogs / "test", "--output", rows)
+    assert kept(done.err) >= before
+    assert rows.read_text() == unbroken
+
+
+def test_a_signal_leaves_what_is_scored(tmp_path: Path, make_photos: Make) -> None:
+    make_photos(tmp_path / "photos", 200)
+    process = start(tmp_path / "photos", "--output", tmp_path / "rows.csv")
+    wait_for_rows(process, tmp_path / "rows.csv")
+    process.terminate()
+    assert process.wait() == ExitCode.TERMINATED
+    assert files(tmp_path) == ["photos", "rows.csv.part"]
+    with sqlite3.connect(tmp_path / "rows.csv.part") as database:
+        (count,) = database.execute("SELECT count(*) FROM predictions").fetchone()
+    assert 0 < count < 200
+
+
+def test_what_changed_meanwhile_is_scored_and_the_rest_is_not(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    photos = make_photos(tmp_path / "photos", 30)
+    rows = tmp_path / "rows.jsonl"
+    leave_partial(tmp_path / "photos", rows)
+    photos[10].unlink()
+    shutil.copy(photos[5], photos[0])  # changed
+    shutil.copy(photos[5], tmp_path / "photos" / "000-new.png")
+    os.utime(photos[20])
+    done = predict(tmp_path / "photos", "--output", rows)
+    assert kept(done.err) == 30 - 3
+    assert rows.read_text() == predict(tmp_path / "photos", "--format", "jsonl").out
+
+
+def test_a_photo_that_failed_is_tried_again(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    photos = make_photos(tmp_path / "photos", 8)
+    good = photos[3].read_bytes()
+    photos[3].write_bytes(b"")
+    rows = tmp_path / "rows.jsonl"
+    leave_partial(tmp_path / "photos", rows)
+    photos[3].write_bytes(good)
+    done = predict(tmp_path / "photos", "--output", rows)
+    assert (done.code, kept(done.err)) == (ExitCode.DONE, 7)
+
+
+OURS = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+
+
+def leave_partial(photos: Path, rows: Path, digest: str = OURS) -> None:
+    """Score all photos, and be stopped before the rows are written."""
+    classifier = Classifier.load(SHIPPED, THREADS_IN_NETWORK)
+
+    def score_and_stop(found: Iterable[tuple[str, Source]]) -> Iterator[Scored]:
+        yield from score_photos(classifier, found)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_results(
+            score_and_stop, find_photos([str(photos)]), digest, classifier.class_names, "csv", rows
+        )
+    assert rows.with_name(f"{rows.name}.part").is_file()
+    assert not rows.exists()
+
+
+def test_another_models_predictions_are_not_mixed_in(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    make_photos(tmp_path / "photos", 4)
+    rows = tmp_path / "rows.csv"
+    leave_partial(tmp_path / "photos", rows, digest="another model's")
+    before = (tmp_path / "rows.csv.part").read_bytes()
+    refused = predict(tmp_path / "photos", "--output", rows)
+    assert refused.code == ExitCode.USAGE
+    assert refused.err.count("\n") == 1
+    assert "rows.csv.part" in refused.err
+    assert (tmp_path / "rows.csv.part").read_bytes() == before
+
+
+def test_two_commands_do_not_write_one_output(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    make_photos(tmp_path / "photos", 150)
+    rows = tmp_path / "rows.csv"
+    first = start(tmp_path / "photos", "--output", rows)
+    wait_for_rows(first, rows)
+    second = predict(tmp_path / "photos", "--output", rows)
+    assert second.code == ExitCode.USAGE, second.err
+    assert "another command is writing" in second.err
+    assert first.wait() == ExitCode.DONE
+    assert len(rows.read_text().splitlines()) == 151
+
+
+@pytest.mark.parametrize("content", [b"my notes, do not touch", b"x" * 5000, "database"])
+def test_a_file_of_that_name_that_is_none_of_ours_is_not_touched(
+    predict: Run, tmp_path: Path, make_photos: Make, content: bytes | str
+) -> None:
+    make_photos(tmp_path / "photos", 2)
+    partial = tmp_path / "rows.csv.part"
+    if isinstance(content, bytes):
+        partial.write_bytes(content)
+    else:
+        database = sqlite3.connect(partial)
+        database.execute("CREATE TABLE mine (text)")
+        database.close()
+    before = partial.read_bytes()
+    done = predict(tmp_path / "photos", "--output", tmp_path / "rows.csv")
+    assert done.code == ExitCode.ENVIRONMENT
+    assert done.err.count("\n") == 1
+    assert partial.read_bytes() == before
+    assert files(tmp_path) == ["photos", "rows.csv.part", "workplace"]
+
+
+def test_a_full_disk_keeps_what_is_scored_and_the_job_goes_on(
+    predict: Run, tmp_path: Path, make_photos: Make, small_disk: Path
+) -> None:
+    make_photos(tmp_path / "photos", 100)
+    rows = small_disk / "rows.csv"
+    full = predict(tmp_path / "photos", "--output", rows)
+    assert full.code == ExitCode.ENVIRONMENT
+    assert "disk is full" in full.err
+    assert full.err.count("\n") == 1
+    assert not rows.exists()
+    for left in small_disk.iterdir():  # a larger disk
+        shutil.move(left, tmp_path / left.name)
+    done = predict(tmp_path / "photos", "--output", tmp_path / "rows.csv")
+    assert done.code == ExitCode.DONE
+    assert 0 < kept(done.err) < 100
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 101
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_row(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    make_photos(tmp_path / "photos", 3)
+    make_deep_folder(tmp_path / "photos")
+    done = predict(tmp_path / "photos", "--format", "jsonl")
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    outcomes = [json.loads(line) for line in done.out.splitlines()]
+    assert ["label" in row for row in outcomes] == [True, True, True, False]
+    assert outcomes[-1]["error"]["kind"] == "unreadable"
+    assert "cannot be listed" in outcomes[-1]["error"]["message"]
+    assert "1 of 4 images failed" in done.err
+
+
+def make_deep_folder(folder: Path) -> None:
+    """A path longer than the system takes, which nobody can list, root neither."""
+    handle = os.open(folder, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir("z" * 250, dir_fd=handle)
+        below = os.open("z" * 250, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+
+
+def test_parquet_says_what_csv_says(predict: Run, tmp_path: Path, make_photos: Make) -> None:
+    make_photos(tmp_path / "photos", 20)
+    (tmp_path / "photos" / "003.png").write_bytes(b"no image")
+    broken = os.path.join(os.fsencode(tmp_path / "photos"), b"broken \xff.png")  # noqa: PTH118
+    shutil.copy(tmp_path / "photos" / "001.png", broken)
+    done = predict(tmp_path / "photos", "--output", tmp_path / "rows.parquet")
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    table = pq.read_table(tmp_path / "rows.parquet")
+    predict(tmp_path / "photos", "--output", tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(errors="surrogateescape", newline="") as stream:
+        expected = list(csv.DictReader(stream))
+    assert table.column_names == list(expected[0])
+    assert [as_text(row) for row in table.to_pylist()] == [
+        row | {"path": row["path"].replace("\udcff", "\\udcff")} for row in expected
+    ]
+
+
+def as_text(row: dict[str, object]) -> dict[str, str]:
+    def shown(value: object) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+
+    return {key: shown(value) for key, value in row.items()}
+
+
+def test_no_photos_scored_leave_no_partial(predict: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = predict(tmp_path / "empty", "--output", tmp_path / "rows.csv")
+    assert done.code == ExitCode.DATA
+    assert files(tmp_path) == ["empty", "workplace"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--format", "csv", "--output", "rows.jsonl"], ExitCode.USAGE),
+        (["--format", "table", "--output", "rows.csv"], ExitCode.USAGE),
+        (["--format", "parquet"], ExitCode.USAGE),
+        (["--output", "none/rows.csv"], ExitCode.ENVIRONMENT),
+        (["--output", "n" * 254 + ".csv"], ExitCode.ENVIRONMENT),
+        (["--output", "n" * 248 + ".csv"], ExitCode.ENVIRONMENT),
+        (["s3://bucket/photo.jpg"], ExitCode.USAGE),
+        (["-", "--engine", "ray"], ExitCode.USAGE),
+    ],
+)
+def test_refusals_are_one_line(
+    predict: Run, tmp_path: Path, make_photos: Make, arguments: Sequence[str], code: ExitCode
+) -> None:
+    (photo,) = make_photos(tmp_path / "photos", 1)
+    done = predict(photo, *arguments)
+    assert done.code == code, done.err
+    assert done.err.count("\n") == 1
+
+
+def test_the_format_follows_the_name_of_the_output(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    (photo,) = make_photos(tmp_path / "photos", 1)
+    for name, first in (("a.CSV", "path,"), ("a.jsonl", "{"), ("a.txt", "unknown")):
+        assert predict(photo, "--output", tmp_path / name).code == ExitCode.DONE
+        assert (tmp_path / name).read_text().startswith(first)
