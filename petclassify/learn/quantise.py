@@ -44,7 +44,7 @@ COMPARED_PHOTOS = 64
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _QUANTISED = (*_LAYERS, "Clip", "Relu", "Add", "MaxPool")
-_FLOAT_LAYERS = (0, 1, 3, 6, 12, 24)
+_FLOAT_LAYERS = (1, 6, 12, 24)
 _BLAMED = 3
 _BLAME_PHOTOS = 8
 _BATCH_SIZE = 8

@@ -8,7 +8,7 @@ In front of a model file's own graph stands what `images.photo.to_pixels` does: 
 cut out and resampled as Pillow does it. Resampling along one side is a matrix product, whose
 matrix the graph computes from the photo's size by Pillow's formula: first along the width,
 then along the height, rounded to whole values after each. So the pixels are Pillow's own in
-every runtime, but for one in ten thousand that is rounded otherwise. (Of some photos that are
+every runtime, but for the rare one that lies between two levels. (Of some photos that are
 higher than wide, Pillow 13 brings the height down first; that moves pixels by a level.) The
 operator Resize is not used: its antialiasing needs a later opset.
 
