@@ -60,7 +60,7 @@ def test_the_node_example_says_what_predict_says(
         pytest.skip("needs node, and npm install in examples/ (or PETCLASSIFY_NODE_MODULES)")
     shutil.copy(EXAMPLES / "predict.mjs", tmp_path)
     (tmp_path / "node_modules").symlink_to(packages)
-    for photo in sorted(drawn_pets.glob("*/*.jpg"))[::30]:
-        command = [node, "predict.mjs", standalone, photo]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-        require_same(done.stdout, drawn_run, photo)
+    photo = min(drawn_pets.glob("*/*.jpg"))
+    command = [node, "predict.mjs", standalone, photo]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    require_same(done.stdout, drawn_run, photo)

@@ -36,7 +36,8 @@ from petclassify.learn.quantise import (
     quantise,
 )
 from petclassify.learn.run_folder import RunFolder
-from petclassify.learn.standalone import check_standalone, to_standalone
+from petclassify.learn.standalone import MAX_DIFFERENCE as MAX_STANDALONE_DIFFERENCE
+from petclassify.learn.standalone import MAX_INT8_DIFFERENCE, check_standalone, to_standalone
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import (
     FAMILIARITY,
@@ -85,7 +86,8 @@ def export_run(run: Path, data: Path | None = None, form: ModelForm = FLOAT_MODE
     elif form.weights == "fp16":
         content = _with_half_weights(model, content, [*val, *train])
     if form.standalone:
-        content = _standalone(model, content, [*val, *train])
+        limit = MAX_INT8_DIFFERENCE if form.weights == "int8" else MAX_STANDALONE_DIFFERENCE
+        content = _standalone(model, content, [*val, *train], limit)
     path = folder.path / form.file_name
     write_whole(path, content)
     return path
@@ -206,12 +208,12 @@ def _with_half_weights(model: TrainedModel, content: bytes, photos: Sequence[Pat
     return halved
 
 
-def _standalone(model: TrainedModel, content: bytes, photos: Sequence[Path]) -> bytes:
+def _standalone(model: TrainedModel, content: bytes, photos: Sequence[Path], limit: float) -> bytes:
     graph = to_standalone(onnx.load_from_string(content), model.backbone.resize)
     standalone: bytes = graph.SerializeToString()
     classifier = Classifier(*parse_model(content))
     full = _readable(_spread(photos, PARITY_PHOTOS), PARITY_PHOTOS, read_image)
-    difference = check_standalone(standalone, classifier, full)
+    difference = check_standalone(standalone, classifier, full, limit)
     log.info("standalone: numbers up to %.1g away from those of predict", difference)
     return standalone
 

@@ -12,6 +12,9 @@ every runtime, but for the rare one that lies between two levels. (Of some photo
 higher than wide, Pillow 13 brings the height down first; that moves pixels by a level.) The
 operator Resize is not used: its antialiasing needs a later opset.
 
+In 8 bits a network is not smooth: one pixel that is off by one level may move an unsure
+probability by a few hundredths, so the gate is wider there.
+
 One photo at a time: photos of different sizes make no batch. Refusing what is too large, or a
 hundred times as wide as high, is left to the caller. The cost grows with the photo: its middle
 is held as float32, 12 bytes a pixel.
@@ -42,6 +45,7 @@ from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import FAMILIARITY, INPUT, PROBABILITIES, STANDALONE_INPUT
 
 MAX_DIFFERENCE = 0.01
+MAX_INT8_DIFFERENCE = 0.05
 _PREFIX = "network/"
 
 
@@ -77,7 +81,10 @@ def to_standalone(model: onnx.ModelProto, resize: Resize) -> onnx.ModelProto:
 
 
 def check_standalone(
-    content: bytes, classifier: Classifier, photos: Iterable[tuple[Path, Image.Image]]
+    content: bytes,
+    classifier: Classifier,
+    photos: Iterable[tuple[Path, Image.Image]],
+    limit: float = MAX_DIFFERENCE,
 ) -> float:
     """Hold a standalone file against `predict` on photos at full size.
 
@@ -85,12 +92,13 @@ def check_standalone(
         content: the standalone file's bytes.
         classifier: of the model file that it was made of.
         photos: where they lie, and as they are, decoded whole and upright.
+        limit: of the difference.
 
     Returns:
         The largest difference of a probability or a familiarity.
 
     Raises:
-        ModelError: it is more than MAX_DIFFERENCE.
+        ModelError: it is more than the limit.
 
     """
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -100,10 +108,10 @@ def check_standalone(
         expected = classifier.predict(path)
         numbers = [*expected.probabilities.values(), expected.familiarity]
         differences.append(float(np.abs(np.hstack(found) - numbers).max()))
-    if not max(differences) <= MAX_DIFFERENCE:
+    if not max(differences) <= limit:
         raise ModelError(
             f"export refused: on {len(differences)} photos the standalone file's numbers are up "
-            f"to {max(differences):.2g} away from those of predict (limit {MAX_DIFFERENCE:g}). "
+            f"to {max(differences):.2g} away from those of predict (limit {limit:g}). "
             "No model file was written"
         )
     return max(differences)
