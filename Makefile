@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/label_check.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/image_size.py
+	$(BIN)/python benchmarks/export.py
 
 clean:
 	rm -rf $(VENV) .venv-base

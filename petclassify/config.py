@@ -161,6 +161,30 @@ class TrainConfig:
     exclude: Path | None = None
 
 
+@dataclass(frozen=True)
+class ModelForm:
+    """Which of its forms a model file takes.
+
+    Attributes:
+        weights: as what they are stored; int8 computes in 8 bits too.
+        standalone: resizes and crops in the graph, for users of other languages.
+
+    """
+
+    weights: Literal["fp32", "fp16", "int8"] = "fp32"
+    standalone: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """In the run folder; `model.onnx` is the plain form."""
+        standalone = ".standalone" if self.standalone else ""
+        weights = "" if self.weights == "fp32" else f".{self.weights}"
+        return f"model{standalone}{weights}.onnx"
+
+
+FLOAT_MODEL = ModelForm()
+
+
 def default_weights(backbone: str) -> str:
     """Pretrained ones, which the zoo's networks do not have."""
     return "none" if backbone.startswith(ZOO_PREFIX) else "pretrained"

@@ -20,10 +20,12 @@ from petclassify.config import (
     UNBOUNDED_EPOCHS,
     Augmentation,
     FitConfig,
+    ModelForm,
     TrainConfig,
     default_fit,
     default_weights,
 )
+from petclassify.errors import UsageError
 from petclassify.options import (
     DATA_ROOT,
     BackboneOption,
@@ -171,16 +173,32 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="Where the run's data set lies now, if it was moved.")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute in 8 bits: a third of the size.")
+    ] = False,
+    fp16_weights: Annotated[
+        bool, typer.Option("--fp16-weights", help="Store weights in 16 bits: half the size.")
+    ] = False,
+    standalone: Annotated[
+        bool,
+        typer.Option("--standalone", help="Resize and crop in the graph, for other languages."),
+    ] = False,
 ) -> None:
-    """Make a run's model.onnx anew from its checkpoint, checked on real photos.
+    """Make a run's model file anew from its checkpoint, checked on real photos.
 
-    Example: petclassify export models/latest
+    Examples: petclassify export models/latest
+
+    petclassify export models/latest --standalone --int8
     """
+    if int8 and fp16_weights:
+        raise UsageError("--int8 and --fp16-weights are two forms of one file. Choose one")
     require_extra("train", TRAIN_MODULES)
     from petclassify.learn.export import export_run
 
     collect_from_now_on()
-    typer.echo(export_run(run, data))
+    form = ModelForm("int8" if int8 else "fp16" if fp16_weights else "fp32", standalone)
+    path = export_run(run, data, form)
+    typer.echo(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def run_training(config: TrainConfig) -> None:

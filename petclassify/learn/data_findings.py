@@ -44,9 +44,9 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
     if exact or near:
         first, second = near[0] if near else exact[0][:2]
         yield (
-            f"In more than one split, the same or nearly: {_counted([*exact, *near], 'photo')}, for "
-            f"example {dataset.name_of(first)} and {dataset.name_of(second)}. That flatters the "
-            "figures."
+            "In more than one split, the same or nearly: "
+            f"{_counted([*exact, *near], 'photo')}, for example {dataset.name_of(first)} and "
+            f"{dataset.name_of(second)}. That flatters the figures."
         )
     wrong = [
         finding

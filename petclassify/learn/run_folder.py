@@ -236,7 +236,11 @@ class RunFolder:
             ) from error
 
     def photos_of(self, split: Split) -> list[str]:
-        """The run's photos of one split, as paths below the data set.
+        """The run's photos of one split, see `classes_of`."""
+        return list(self.classes_of(split))
+
+    def classes_of(self, split: Split) -> dict[str, str]:
+        """The class names of the run's photos of one split, by their paths below the data set.
 
         Raises:
             ModelError: the run did not finish, or its predictions.csv is damaged.
@@ -245,7 +249,7 @@ class RunFolder:
         try:
             text = (self.path / "predictions.csv").read_bytes()
             rows = list(csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"))))
-            return [row["path"] for row in rows if row["split"] == split]
+            return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise ModelError(
                 f"{self.path}: the run did not finish (no whole predictions.csv in it)"

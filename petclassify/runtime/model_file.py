@@ -24,6 +24,7 @@ from petclassify.runtime.onnx_wire import read_metadata, with_outputs
 FORMAT_VERSION = 2
 METADATA_KEY = "petclassify"
 INPUT = "images"
+STANDALONE_INPUT = "image"  # of a file that resizes and crops too, see learn.standalone
 PROBABILITIES = "probabilities"
 FAMILIARITY = "familiarity"
 HEAD_WEIGHT = "head.weight"  # the initializer, (classes, num_features)
@@ -178,6 +179,11 @@ def _check_signature(
     inputs = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
     outputs = {o.name: (o.type, o.shape[1:]) for o in session.get_outputs() if o.name not in others}
     expected = {INPUT: ("tensor(uint8)", [crop, crop, 3])}
+    if set(inputs) == {STANDALONE_INPUT}:
+        raise ModelError(
+            "a standalone file, made for other languages: it resizes and crops by itself. "
+            "Use the model.onnx beside it, or the one that petclassify export makes"
+        )
     if inputs != expected:
         raise ModelError(f"its inputs are {inputs}, its metadata says {expected}")
     scores = {
