@@ -11,7 +11,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,serve,dev]'
 	@touch $@
 
 demo: setup

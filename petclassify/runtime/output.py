@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TextIO
 
 from petclassify.errors import ImageError
+from petclassify.runtime.classifier import Prediction
 from petclassify.runtime.scoring import Scored
 
 Format = Literal["table", "jsonl", "csv"]
@@ -40,18 +41,22 @@ def row_writer(
     return _table(stream, class_names, force=force)
 
 
+def to_fields(outcome: Prediction | ImageError) -> dict[str, object]:
+    """What programs are told of one photo, in JSON lines and over HTTP alike."""
+    if isinstance(outcome, ImageError):
+        return {"error": {"kind": outcome.kind, "message": outcome.reason}}
+    return {
+        "label": outcome.label,
+        "probability": outcome.probability,
+        "probabilities": outcome.probabilities,
+        "known": outcome.known,
+        "familiarity": outcome.familiarity,
+    }
+
+
 def _jsonl(stream: TextIO) -> WriteRow:
     def write(scored: Scored) -> None:
-        row: dict[str, object] = {"path": scored.name}
-        if isinstance(scored.outcome, ImageError):
-            row["error"] = {"kind": scored.outcome.kind, "message": scored.outcome.reason}
-        else:
-            row["label"] = scored.outcome.label
-            row["probability"] = scored.outcome.probability
-            row["probabilities"] = scored.outcome.probabilities
-            row["known"] = scored.outcome.known
-            row["familiarity"] = scored.outcome.familiarity
-        stream.write(json.dumps(row) + "\n")
+        stream.write(json.dumps({"path": scored.name, **to_fields(scored.outcome)}) + "\n")
 
     return write
 
