@@ -119,16 +119,36 @@ async def load_and_watch(
     port: int, requests: list[bytes], clients: int, count: int
 ) -> tuple[np.ndarray, float]:
     """As `load`, asking /livez meanwhile; its slowest answer in seconds."""
-    slowest = 0.0
     loading = asyncio.create_task(load(port, requests, clients, count))
-    while not loading.done():
+    slowest = await slowest_livez(port, loading)
+    return await loading, slowest
+
+
+async def burst(port: int, request: bytes, count: int) -> tuple[int, int, float]:
+    """Send so many requests at once: how many got 200 and 503, and the slowest /livez."""
+    statuses: list[int] = []
+
+    async def send_one() -> None:
+        connection = await Connection.open(port)
+        statuses.append(await connection.ask(request))
+        connection.close()
+
+    sending = asyncio.gather(*(send_one() for _ in range(count)))
+    slowest = await slowest_livez(port, sending)
+    return statuses.count(200), statuses.count(503), slowest
+
+
+async def slowest_livez(port: int, meanwhile: asyncio.Future[object]) -> float:
+    """Ask /livez ten times a second until something is done; the slowest answer in seconds."""
+    slowest = 0.0
+    while not meanwhile.done():
         start = time.perf_counter()
         connection = await Connection.open(port)
         assert await connection.ask(get("/livez")) == 200
         connection.close()
         slowest = max(slowest, time.perf_counter() - start)
         await asyncio.sleep(0.1)
-    return await loading, slowest
+    return slowest
 
 
 def folder_rate(photos: list[Path], model: Path) -> float:
@@ -178,6 +198,9 @@ def main() -> None:
             share = rate / reference
             print(f"| {clients} clients | {rate:.0f} | {share:.2f} | {p50:.0f} | {p99:.0f} |")
         print(f"\nslowest /livez under {clients} clients: {1000 * slowest:.0f} ms")
+        done, refused, slowest = asyncio.run(burst(server.port, requests[0], 1000))
+        print(f"1,000 at once: {done} predicted, {refused} told to come back, ", end="")
+        print(f"slowest /livez {1000 * slowest:.0f} ms")
         before = server.resident_mib()
         asyncio.run(load(server.port, requests, 8, given.requests))
         after = server.resident_mib()

@@ -3,7 +3,7 @@
 A request goes through these modules in this order:
 
     connections     slow and too many senders
-    gate            who may ask: host, origin; security headers; access log; metrics
+    gate            who may ask: host, origin; access log; metrics
     app             the routes
     intake          a body into memory, within limits; multipart
     batching        photos waiting for a worker; small batches under load

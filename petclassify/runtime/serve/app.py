@@ -38,6 +38,17 @@ _PAGE_FILES = {
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": _POLICY,
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
 _HEALTH = ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
@@ -142,7 +153,7 @@ class _Endpoints:
 
 
 def _page_file(name: str, content_type: str) -> Any:  # noqa: ANN401  # as starlette types endpoints
-    headers = {"content-type": content_type, "cache-control": "no-cache"}
+    headers = {"content-type": content_type, **_PAGE_HEADERS}
     content = _packaged(name)
 
     async def answer(_: Request) -> Response:

@@ -1,8 +1,9 @@
-"""Connections: how many there may be, and how long one may take to say what it wants.
+"""Connections: how many there may be, and how long one may keep the server waiting.
 
-uvicorn has no limit on the time in which a request's head must arrive, and one on
-connections that refuses health checks too. It lets a protocol class be given, which is how
-both are added here. Bodies have limits of their own, in `intake`.
+uvicorn has no limit on the time in which a request's head must arrive or an answer be read,
+and its limit on connections refuses health checks long before they are a burden. It lets a
+protocol class be given, which is how all three are set here. Bodies have limits of their own,
+in `intake`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10
+STALLED_SECONDS = 30  # that a client may leave an answer unread
 MAX_CONNECTIONS = 4096
 _OWN_FILES = 64  # that are open besides connections
 
@@ -52,6 +54,7 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._overdue: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
         if len(self.connections) > self.most_connections:
             transport.write(_TOO_MANY)
             transport.close()
@@ -66,9 +69,20 @@ class GuardedProtocol(H11Protocol):
         super().on_response_complete()
         self._watch_head()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop_watching()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def _watch_head(self) -> None:
         """Time the connection while no request is being answered.

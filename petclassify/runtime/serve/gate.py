@@ -1,4 +1,4 @@
-"""Around every request: who may ask, what is logged and counted, which headers go out.
+"""Around every request: who may ask, what is logged and counted.
 
 Decisions:
 - On a loopback address only requests for a loopback name are answered, or any page of the
@@ -31,18 +31,7 @@ from petclassify.runtime.serve.metrics import Metrics
 
 HUNG_UP = 499  # nginx's number for it; nobody receives it
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_HEADERS = [
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"permissions-policy", b"geolocation=(), microphone=()"),
-]
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("petclassify.access")
@@ -93,7 +82,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                message["headers"] = [*message.get("headers", ()), _NO_SNIFFING]
             await send(message)
 
         try:

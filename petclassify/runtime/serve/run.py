@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,10 @@ from petclassify.runtime.serve.gate import is_loopback
 from petclassify.runtime.serve.service import Service
 
 STOP_SECONDS = 10  # that requests under way may still take after a signal
+
+# How long a worker may keep the event loop from Python's lock. Python's own 5 ms made the
+# slowest /livez among 1,000 uploads at once a third slower; photos/s are the same.
+SWITCH_SECONDS = 0.0005
 
 
 def serve(model: Path, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -36,6 +41,7 @@ def serve(model: Path, host: str, port: int, announce: Callable[[str], None]) ->
 
     """
     listener = listen(host, port)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         service = Service(model)
         app = build_app(service, loopback_only=is_loopback(listener.getsockname()[0]))
@@ -58,17 +64,17 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.create_server(address[:2], family=family)
-        # asyncio does this only for sockets that name their protocol. Connections inherit it;
-        # without it each answer waits 40 ms for the client's acknowledgement of its head.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    except (OSError, UnicodeError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             why = "the port is taken. Give another --port; 0 takes any free one"
         else:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             why = f"{str(reason).lower()}. Give another --host or --port"
         raise EnvironmentFault(f"cannot listen on {host}, port {port}: {why}") from error
+    # asyncio does this only for sockets that name their protocol. Connections inherit it;
+    # without it each answer waits 40 ms for the client's acknowledgement of its head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def address_of(listener: socket.socket) -> str:

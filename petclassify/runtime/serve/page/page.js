@@ -251,13 +251,14 @@ async function toggleHeat(card) {
 
 function showTally() {
   const { added, done, failed, unknown, labels } = tally;
-  const counts = [...labels].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${count} ${label}`);
-  if (unknown) counts.push(`${unknown} unknown`);
-  if (failed) counts.push(`${failed} not classified`);
-  const head = done < added ? `${done} of ${added} photos` : `${added} photo${added === 1 ? "" : "s"}`;
-  const text = counts.length ? `${head}: ${counts.join(", ")}` : head;
+  const counts = [...labels].sort((a, b) => b[1] - a[1]);
+  if (unknown) counts.push(["unknown", unknown]);
+  if (failed) counts.push(["not classified", failed]);
+  const found = counts.map(([what, count]) => (added === 1 ? what : `${count} ${what}`)).join(", ");
+  const photos = done < added ? `${done} of ${added} photos` : `${added} photo${added === 1 ? "" : "s"}`;
+  const text = found ? `${photos}: ${found}` : photos;
   byId("summary").textContent = text;
-  if (done === added && added) byId("spoken").textContent = text;
+  if (done === added) byId("spoken").textContent = text;
 }
 
 function clear() {
