@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python benchmarks/finetuning.py
 	$(BIN)/python benchmarks/zoo.py
 	$(BIN)/python benchmarks/unknown.py
+	$(BIN)/python benchmarks/serve.py
 
 clean:
 	rm -rf $(VENV) .venv-base

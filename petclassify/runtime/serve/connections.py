@@ -19,16 +19,15 @@ STALLED_SECONDS = 30  # that a client may leave an answer unread
 MAX_CONNECTIONS = 4096
 _OWN_FILES = 64  # that are open besides connections
 
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
-    b"Content-Type: text/plain\r\nContent-Length: 37\r\n\r\n"
-    b"the request's head came in too slowly"
-)
-_TOO_MANY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-    b"Content-Type: text/plain\r\nContent-Length: 20\r\n\r\n"
-    b"too many connections"
-)
+
+def _farewell(status: str, text: str, header: str = "") -> bytes:
+    """A whole answer, for connections that the application never sees."""
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{header}Content-Type: text/plain"
+    return f"{head}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+
+
+_TOO_SLOW = _farewell("408 Request Timeout", "the request's head came in too slowly")
+_TOO_MANY = _farewell("503 Service Unavailable", "too many connections", "Retry-After: 1\r\n")
 
 
 def connection_limit() -> int:

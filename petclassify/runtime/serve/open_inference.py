@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,15 +109,13 @@ class _Endpoints:
             raise Refusal(404, "no_model", f"no such model; there is {self._service.name!r}")
 
 
+@dataclass(frozen=True, eq=False)
 class InferRequest:
     """What a request asks: its id, windows (N, side, side, 3), and which outputs."""
 
-    def __init__(
-        self, request_id: str | None, windows: NDArray[np.uint8], outputs: list[str]
-    ) -> None:
-        self.request_id = request_id
-        self.windows = windows
-        self.outputs = outputs
+    request_id: str | None
+    windows: NDArray[np.uint8]
+    outputs: list[str]
 
 
 def read_request(body: bytes, side: int) -> InferRequest:

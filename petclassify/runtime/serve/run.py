@@ -27,7 +27,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def serve(model: Path, host: str, port: int, announce: Callable[[str], None]) -> None:
-    """Answer over HTTP until a signal comes.
+    """Answer over HTTP until a signal comes, which is raised again when all is answered.
 
     Args:
         model: a model file or a run folder.
@@ -47,7 +47,6 @@ def serve(model: Path, host: str, port: int, announce: Callable[[str], None]) ->
         app = build_app(service, loopback_only=is_loopback(listener.getsockname()[0]))
         announce(address_of(listener))
         _Server(_configure(app), service).run([listener])
-        service.close()
     finally:
         listener.close()
 
