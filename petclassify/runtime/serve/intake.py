@@ -75,7 +75,9 @@ class HeldBytes:
 
 
 @asynccontextmanager
-async def body_of(request: Request, memory: HeldBytes) -> AsyncIterator[bytes]:
+async def body_of(
+    request: Request, memory: HeldBytes, most_bytes: int = MAX_BODY_BYTES
+) -> AsyncIterator[bytes]:
     """Read a request's body; it counts as held until the block ends.
 
     Raises:
@@ -83,8 +85,8 @@ async def body_of(request: Request, memory: HeldBytes) -> AsyncIterator[bytes]:
         ClientDisconnect: the sender hung up.
 
     """
-    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-        raise _too_large()
+    if int(request.headers.get("content-length", 0)) > most_bytes:
+        raise _too_large(most_bytes)
     chunks: list[bytes] = []
     held = 0
     start = asyncio.get_running_loop().time()
@@ -92,8 +94,8 @@ async def body_of(request: Request, memory: HeldBytes) -> AsyncIterator[bytes]:
         try:
             async with asyncio.timeout(BODY_SECONDS) as deadline:
                 async for chunk in request.stream():
-                    if held + len(chunk) > MAX_BODY_BYTES:
-                        raise _too_large()
+                    if held + len(chunk) > most_bytes:
+                        raise _too_large(most_bytes)
                     memory.take(len(chunk))
                     held += len(chunk)
                     chunks.append(chunk)
@@ -109,10 +111,8 @@ async def body_of(request: Request, memory: HeldBytes) -> AsyncIterator[bytes]:
         memory.give_back(held)
 
 
-def _too_large() -> Refusal:
-    return Refusal(
-        413, "body_too_large", f"the request is larger than {MAX_BODY_BYTES // 2**20} MiB"
-    )
+def _too_large(most_bytes: int) -> Refusal:
+    return Refusal(413, "body_too_large", f"the request is larger than {most_bytes // 2**20} MiB")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from petclassify.runtime.model_file import FAMILIARITY, INPUT, PROBABILITIES
 from petclassify.runtime.serve.intake import MAX_PHOTOS, Refusal, body_of
 from petclassify.runtime.serve.service import Service
 
+MAX_JSON_BYTES = 4 * 2**20  # Python parses JSON with its lock held: 10 MiB stop /livez for a second
 _OUTPUTS = (PROBABILITIES, FAMILIARITY)
 
 
@@ -93,7 +94,7 @@ class _Endpoints:
         """Classify windows."""
         self._check_name(request)
         self._service.admit()
-        async with body_of(request, self._service.memory) as body:
+        async with body_of(request, self._service.memory, MAX_JSON_BYTES) as body:
             asked = await self._service.parse(lambda: read_request(body, self._side))
             request.state.photos = len(asked.windows)
             outcomes = await self._service.classify(list(asked.windows))

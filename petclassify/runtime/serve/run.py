@@ -84,7 +84,8 @@ def address_of(listener: socket.socket) -> str:
 
 
 def _configure(app: object) -> uvicorn.Config:
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # malformed requests are no news
+    for library in ("uvicorn", "python_multipart"):  # malformed requests are no news
+        logging.getLogger(library).setLevel(logging.ERROR)
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # starlette's and uvicorn's types of the same thing
         http=guarded_protocol(connection_limit()),

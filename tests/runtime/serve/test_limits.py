@@ -306,12 +306,17 @@ def test_the_log_has_one_json_object_a_request(server: Client, photo: bytes) -> 
     before = len(server.log)
     server.ask("/predict", photo)
     server.ask("/no%0Aline%22%1b[31m")
+    server.ask("/" + "long" * 1000)
     server.ask("/livez")
     server.ask("/metrics")
-    while len(server.log) < before + 2:
+    while len(server.log) < before + 3:
         time.sleep(0.01)
     entries = [json.loads(line) for line in server.log[before:]]
-    assert [entry["path"] for entry in entries] == ["/predict", '/no\nline"\x1b[31m']
+    assert [entry["path"] for entry in entries] == [
+        "/predict",
+        '/no\nline"\x1b[31m',
+        ("/" + "long" * 1000)[:200],
+    ]
     first = entries[0]
     assert (first["method"], first["status"], first["photos"]) == ("POST", 200, 1)
     assert (first["bytes"], first["client"]) == (len(photo), "127.0.0.1")

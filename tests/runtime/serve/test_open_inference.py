@@ -97,6 +97,11 @@ def test_values_that_are_no_pixels_are_refused(
     assert server.ask(INFER, asked(windows[:1], data)).status == 400
 
 
+def test_more_json_than_parses_quickly_is_refused(server: Client) -> None:
+    answer = server.ask(INFER, b"[" * (4 * 2**20 + 1))
+    assert (answer.status, answer.json) == (413, {"error": "the request is larger than 4 MiB"})
+
+
 def test_unknown_outputs_and_models_are_refused(server: Client, windows: np.ndarray) -> None:
     body = asked(windows[:1], windows[:1].tolist(), outputs=[{"name": "logits"}])
     assert "logits" not in server.ask(INFER, body).json["error"]
