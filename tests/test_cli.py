@@ -147,5 +147,5 @@ def test_demo_goes_the_whole_way(
     assert done.code == 0, done.err
     assert len(list(Path("data/drawn-pets").rglob("*.jpg"))) == 200
     assert Path("models/latest/model.onnx").is_file()
-    assert "curves.png" in done.out
+    assert "report.html" in done.out
     assert "petclassify train DIR" in done.out

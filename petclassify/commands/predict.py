@@ -9,9 +9,13 @@ from typing import Annotated
 import typer
 
 from petclassify.commands.shared import (
+    REPORT_MODULES,
     FigureFormat,
     chosen_model,
     collect_from_now_on,
+    command_line,
+    install_line,
+    missing_modules,
     show_as,
 )
 from petclassify.errors import ExitCode
@@ -69,20 +73,32 @@ def evaluate(
     model: ModelOption = None,
     data_root: DataRootOption = DATA_ROOT,
     output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
+    report: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
 ) -> None:
-    """Measure a model file on labelled photos.
+    """Measure a model file on labelled photos, and make a page of it.
 
     Example: petclassify evaluate data/catsdogs --model models/latest
     """
     from petclassify.images.public_sets import fetched_folder
     from petclassify.report.evaluate import evaluate as run
 
+    missing = missing_modules(REPORT_MODULES)
+    if not missing:
+        from petclassify.report.page import refuse_foreign, report_of, write_report
+
+        refuse_foreign(report)
     collect_from_now_on()
-    found = run(fetched_folder(data, data_root), chosen_model(model))
-    lines = [*figure_lines({"photos": found.metrics}), "", *class_lines(found.metrics)]
-    lines += ["", f"known   {found.known_share:.2%} of the photos; figures are of all"]
-    figures = found.metrics.to_dict() | {"known_share": found.known_share}
-    show_as(output_format, figures, lines)
+    judged_model = chosen_model(model)
+    found = run(fetched_folder(data, data_root), judged_model)
+    metrics, known = found.judged.metrics, float(found.judged.known.mean())
+    lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
+    lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
+    if missing:
+        typer.echo(f"no {report}: {install_line(missing, 'report')}", err=True)
+    else:
+        write_report(report_of(found, judged_model, command_line()), report)
+        lines += [f"report  {report}"]
+    show_as(output_format, metrics.to_dict() | {"known_share": known}, lines)
     for error in found.unreadable:
         typer.echo(f"left out: {printable(str(error))}", err=True)
     if found.unreadable:

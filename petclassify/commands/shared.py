@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +23,9 @@ TRAIN_MODULES = (
 )
 
 
+REPORT_MODULES = ("matplotlib", "jinja2")
+
+
 class FigureFormat(StrEnum):
     """How figures are printed."""
 
@@ -35,12 +40,27 @@ def require_extra(extra: str, modules: Sequence[str]) -> None:
         EnvironmentFault: one of the modules is missing.
 
     """
-    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    missing = missing_modules(modules)
     if missing:
-        raise EnvironmentFault(
-            f"this command needs {', '.join(missing)}, which the base install leaves out. "
-            f"Run: pip install 'petclassify[{extra}]'"
-        )
+        raise EnvironmentFault(f"this command {install_line(missing, extra)}")
+
+
+def missing_modules(modules: Sequence[str]) -> list[str]:
+    """Those that are not installed."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def install_line(missing: Sequence[str], extra: str) -> str:
+    """What is missing, and how to get it."""
+    return (
+        f"needs {', '.join(missing)}, which the base install leaves out. "
+        f"Run: pip install 'petclassify[{extra}]'"
+    )
+
+
+def command_line() -> str:
+    """The line that was given, as a shell would take it."""
+    return shlex.join(["petclassify", *sys.argv[1:]])
 
 
 def located(data: Path, data_root: Path) -> Path:

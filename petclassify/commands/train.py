@@ -10,6 +10,7 @@ import typer
 from petclassify.commands.shared import (
     TRAIN_MODULES,
     collect_from_now_on,
+    command_line,
     located,
     require_extra,
     show,
@@ -188,7 +189,7 @@ def run_training(config: TrainConfig) -> None:
     from petclassify.learn.train import train as run
 
     collect_from_now_on()
-    result = run(config, index)
+    result = run(config, index, command_line())
     if result is not None:
         _show_result(result)
 
@@ -197,6 +198,6 @@ def _show_result(result: TrainResult) -> None:
     show(figure_lines({str(split): figures for split, figures in result.metrics.items()}))
     model = result.run / "model.onnx"
     typer.echo(f"\nmodel   {model} ({model.stat().st_size / 1e6:.1f} MB)")
-    typer.echo(f"curves  {result.run / 'curves.png'}")
+    typer.echo(f"report  {result.run / 'report.html'}")
     typer.echo(f"time    {result.seconds['total']:.1f} s")
     typer.echo(f"next    petclassify predict IMAGE --model {result.run}")

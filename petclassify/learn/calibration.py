@@ -8,6 +8,11 @@ sure a network is, n photos without a mistake do not show that mistakes are rare
 in n + 2. Some photos carry a wrong label, a few per thousand on `catsdogs`, and one claim
 of 99.9999 % about such a photo costs as much log loss as 200 others together. With the
 doubt, the head's log loss on its test photos falls from 0.040 to 0.029.
+
+On the photos that it is fitted on, the temperature never makes log loss worse, and the doubt by
+no more than -ln(1 - doubt), about 1 / n. Without the doubt the fit would be better there and
+worse on others: on `catsdogs` with 10 photos a class 0.110 in place of 0.075 on test photos, with
+1,000 0.041 in place of 0.028 (mean of 8 draws, and one).
 """
 
 from __future__ import annotations
@@ -43,6 +48,9 @@ class Calibration:
         shares: NDArray[np.float64] = softmax(logits / self.temperature, axis=1)
         doubted: NDArray[np.float64] = (1 - self.doubt) * shares + self.doubt / logits.shape[1]
         return doubted
+
+
+UNCALIBRATED = Calibration(temperature=1.0, doubt=0.0)
 
 
 def fit_calibration(logits: Logits, labels: Labels) -> Calibration:

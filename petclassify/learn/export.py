@@ -88,7 +88,7 @@ def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]
         known_threshold=model.known_threshold,
         network=model.backbone.name,
         training=model.training,
-        activations=find_activations(graph.graph, HEAD_WEIGHT),
+        activations=find_activations(graph, HEAD_WEIGHT),
     )
     graph.producer_name = "petclassify"
     graph.metadata_props.add(key=METADATA_KEY, value=info.to_json())

@@ -106,6 +106,13 @@ def fit_familiarity_by_folds(
     return _scaled(_cluster(features, labels, seed), cosines)
 
 
+def familiarity_by(scale: Familiarity, features: Features) -> NDArray[np.float64]:
+    """How familiar photos are, as the graph of the model file says it, (N,), 0 to 1."""
+    cosines = _nearest(features, scale.prototypes).astype(np.float64)
+    familiarity: NDArray[np.float64] = np.clip(cosines / scale.typical, 0, 1)
+    return familiarity
+
+
 def features_of(
     extractor: FeatureExtractor, members: Sequence[Member], resize: Resize, engine: str
 ) -> tuple[Features, Labels]:

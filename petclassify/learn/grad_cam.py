@@ -84,11 +84,12 @@ def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Hea
         return logits - logits.mean(dim=1, keepdim=True)
 
     for layer, shape in reversed(_layers_with_positions(network, images)):
-        method = LayerGradCam if len(shape) == 4 else LayerGradientXActivation
+        channels_first = len(shape) == 4 and shape[2] == shape[3]
+        method = LayerGradCam if channels_first else LayerGradientXActivation
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Captum tells of hooks that it sets and removes
             found = method(contrasts, layer).attribute(images, target=label).detach()
-        evidence = found[0, 0] if len(shape) == 4 else _on_grid(found[0])
+        evidence = found[0, 0] if channels_first else _on_grid(found[0])
         if evidence.abs().max() > 0:
             return to_heat(evidence.numpy())
     raise ModelError("no layer of its network keeps positions, so where it looked cannot be shown")
@@ -97,14 +98,16 @@ def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Hea
 def _layers_with_positions(network: Network, images: Tensor) -> list[tuple[nn.Module, torch.Size]]:
     """Modules with the shape that they give, in the order in which they ran.
 
-    (N, features, rows, columns) with more than one position, or (N, tokens, features).
+    (N, features, side, side), (N, side, side, features) or (N, tokens, features), with more
+    than one position. The window is square, so other shapes of four axes are no maps.
     """
     ran: list[tuple[nn.Module, torch.Size]] = []
 
     def note(module: nn.Module, _: object, output: object) -> None:
         if not isinstance(output, Tensor):
             return
-        is_map = output.ndim == 4 and output.shape[2:].numel() > 1
+        side = output.shape[2] if output.ndim == 4 else 0
+        is_map = side > 1 and side in (output.shape[1], output.shape[3])
         if is_map or (output.ndim == 3 and output.shape[1] > 1):
             ran.append((module, output.shape))
 
@@ -118,6 +121,7 @@ def _layers_with_positions(network: Network, images: Tensor) -> list[tuple[nn.Mo
 
 
 def _on_grid(tokens: Tensor) -> Tensor:
-    """(tokens, features) -> (rows, columns): of a square grid, after the tokens for the class."""
-    side = math.isqrt(len(tokens))
-    return tokens[len(tokens) - side * side :].sum(dim=1).view(side, side)
+    """(side, side, features), or (tokens, features) with the tokens of no place first."""
+    places = tokens.sum(dim=-1).flatten()
+    side = math.isqrt(len(places))
+    return places[len(places) - side * side :].view(side, side)

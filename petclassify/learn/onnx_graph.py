@@ -13,9 +13,12 @@ import io
 import warnings
 
 import onnx
+import onnxruntime
 import torch
 from timm.layers import Conv2dSame, get_same_padding
 from torch import Tensor, nn
+
+from petclassify.runtime.onnx_wire import with_outputs
 
 # Read by onnxruntime 1.18 and onnxruntime-web; IR 8 goes with it.
 OPSET = 17
@@ -54,17 +57,19 @@ def to_onnx(
     return onnx.load_from_string(buffer.getvalue())
 
 
-def find_activations(graph: onnx.GraphProto, head_weight: str) -> str | None:
+def find_activations(model: onnx.ModelProto, head_weight: str) -> str | None:
     """The tensor whose mean over all positions is what the head takes, if that is how it is made.
 
     Args:
-        graph: exported by `to_onnx`.
+        model: exported by `to_onnx`.
         head_weight: the initializer of the linear head.
 
     Returns:
-        The tensor's name, for `runtime.explain`; None where other layers lie between.
+        The tensor's name, for `runtime.explain`; None where other layers lie between, or where
+        there is one position only.
 
     """
+    graph = model.graph
     made_by = {output: node for node in graph.node for output in node.output}
     head = next(node for node in graph.node if head_weight in node.input)
     node = made_by.get(head.input[0])
@@ -72,9 +77,12 @@ def find_activations(graph: onnx.GraphProto, head_weight: str) -> str | None:
         node = made_by.get(node.input[0])
     if node is None:
         return None
-    if node.op_type == "GlobalAveragePool" or _is_mean_over_positions(node):
-        return str(node.input[0])
-    return None
+    if node.op_type != "GlobalAveragePool" and not _is_mean_over_positions(node):
+        return None
+    name: str = node.input[0]
+    session = onnxruntime.InferenceSession(with_outputs(model.SerializeToString(), [name]))
+    _, *shape = session.get_outputs()[-1].shape  # ONNX Runtime infers it where onnx cannot
+    return name if sorted(shape)[0] > 1 else None
 
 
 def _is_mean_over_positions(node: onnx.NodeProto) -> bool:

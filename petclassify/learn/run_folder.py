@@ -9,6 +9,7 @@ tensorboard/            the epochs again, where that was asked for
 checkpoint.safetensors  the best model, for torch
 model.onnx              the same, to deploy
 metrics.json            val and test figures, seconds
+report.html             for who must decide whether to deploy it; opens offline
 predictions.csv         photos with their probabilities, by weights that never saw them
 """
 
@@ -58,6 +59,11 @@ class RunFolder:
     def model(self) -> Path:
         """The model file."""
         return self.path / "model.onnx"
+
+    @property
+    def report(self) -> Path:
+        """The page on the model."""
+        return self.path / "report.html"
 
     @property
     def state(self) -> Path:

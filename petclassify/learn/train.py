@@ -20,6 +20,7 @@ from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
 from petclassify.learn.backbones import Backbone, load_backbone, random_backbone
+from petclassify.learn.calibration import UNCALIBRATED
 from petclassify.learn.candidates import (
     Candidate,
     choose,
@@ -39,6 +40,7 @@ from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
 from petclassify.learn.processes import Processes
 from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_folder import RunFolder
+from petclassify.learn.run_report import write_run_report
 from petclassify.learn.stopwatch import Stopwatch
 from petclassify.report.metrics import Metrics
 
@@ -54,12 +56,13 @@ class TrainResult:
     seconds: Mapping[str, float]
 
 
-def train(config: TrainConfig, index: Index) -> TrainResult | None:
+def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult | None:
     """Train, judge and export; see the module's docstring.
 
     Args:
         config: the options.
         index: the data set, as `learn.preflight.check_request` read it.
+        command: the line that was given, for the report.
 
     Returns:
         The result; None in a process that only helps the first one.
@@ -122,7 +125,14 @@ def train(config: TrainConfig, index: Index) -> TrainResult | None:
         save_checkpoint(model, folder.checkpoint)
     with watch.stage("export"):
         _export(model, dataset, folder)
-    figures = {split: metrics[split].to_dict() for split in metrics}
+    with watch.stage("page"):
+        write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
+    before = replace(shipped, calibration=UNCALIBRATED).metrics(index.class_names)
+    figures = {
+        split: metrics[split].to_dict()
+        | {"before_calibration": {"log_loss": before[split].log_loss, "ece": before[split].ece}}
+        for split in metrics
+    }
     folder.write_json("metrics.json", figures | {"seconds": watch.seconds()})
     folder.mark_latest()
     return TrainResult(folder.path, metrics, watch.seconds())

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from petclassify.errors import DataError, ImageError
-from petclassify.images.index import Index, Sample, read_index
-from petclassify.report.metrics import Metrics, measure
+from petclassify.images.index import Index, Sample, Split, read_index
+from petclassify.report.judged import Judged
 from petclassify.runtime.classifier import Classifier
+from petclassify.runtime.model_file import ModelInfo
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures over the photos that can be read, and why each of the others cannot.
+    """The photos that can be read, judged, and why each of the others cannot.
 
     Attributes:
-        metrics: over all of them, known or not.
-        known_share: of them that the model calls known.
+        data: the folder.
+        info: what the model file says about itself.
+        split: the data set's that was judged; None where the folder has none.
+        judged: its photos with their predictions.
         unreadable: why each of the others cannot be read.
 
     """
 
-    metrics: Metrics
-    known_share: float
+    data: Path
+    info: ModelInfo
+    split: Split | None
+    judged: Judged
     unreadable: tuple[ImageError, ...]
 
 
@@ -47,40 +52,56 @@ def evaluate(data: Path, model: Path) -> Evaluation:
             f"[{', '.join(classifier.class_names)}]"
         )
     labels = [classifier.class_names.index(name) for name in index.class_names]
-    samples = [Sample(s.path, labels[s.label]) for s in _judged_split(index)]
-    return evaluate_samples(classifier, samples)
+    split, samples = _judged_split(index)
+    matched = [Sample(sample.path, labels[sample.label]) for sample in samples]
+    judged, unreadable = judge(classifier, matched, index.root)
+    return Evaluation(index.root, classifier.info, split, judged, unreadable)
 
 
-def evaluate_samples(classifier: Classifier, samples: Sequence[Sample]) -> Evaluation:
+def judge(
+    classifier: Classifier, samples: list[Sample], root: Path
+) -> tuple[Judged, tuple[ImageError, ...]]:
     """Classify samples whose labels are positions in the classifier's classes.
+
+    Args:
+        classifier: best loaded with THREADS_IN_NETWORK.
+        samples: at least one.
+        root: below which the photos are named.
 
     Raises:
         DataError: none of them can be read.
 
     """
-    labels, probabilities, known, unreadable = [], [], [], []
+    read, predictions, unreadable = [], [], []
     scored = score_photos(classifier, ((str(s.path), s.path) for s in samples))
     for sample, outcome in zip(samples, (one.outcome for one in scored), strict=True):
         if isinstance(outcome, ImageError):
             unreadable.append(outcome)
         else:
-            labels.append(sample.label)
-            probabilities.append(list(outcome.probabilities.values()))
-            known.append(outcome.known)
-    if not labels:
+            read.append(sample)
+            predictions.append(outcome)
+    if not read:
         raise DataError(
             f"none of the {len(samples)} photos can be read; the first: {unreadable[0]}"
         )
-    metrics = measure(np.array(probabilities), np.array(labels), classifier.class_names)
-    return Evaluation(metrics, float(np.mean(known)), tuple(unreadable))
+    judged = Judged(
+        classifier.class_names,
+        tuple(sample.path for sample in read),
+        tuple(os.path.relpath(sample.path, root) for sample in read),
+        np.array([sample.label for sample in read]),
+        np.array([list(one.probabilities.values()) for one in predictions]),
+        np.array([one.familiarity for one in predictions]),
+        classifier.info.known_threshold,
+    )
+    return judged, tuple(unreadable)
 
 
-def _judged_split(index: Index) -> tuple[Sample, ...]:
+def _judged_split(index: Index) -> tuple[Split | None, tuple[Sample, ...]]:
     if index.flat:
-        return index.splits["train"]
+        return None, index.splits["train"]
     if "test" not in index.splits:
         raise DataError(
             f"{index.root}: has no test folder. Give the folder of the classes to judge, for "
             f"example {index.root / 'val'}"
         )
-    return index.splits["test"]
+    return "test", index.splits["test"]

@@ -18,6 +18,7 @@ from PIL import Image
 import petclassify
 from petclassify.runtime.output import printable
 
+GENERATOR = b'<meta name="generator" content="petclassify'  # by which a page of ours is told
 _JPEG_QUALITY = 80
 _BROKEN = re.compile("[\ud800-\udfff]")  # bytes of a name that are no UTF-8
 

@@ -5,6 +5,7 @@ The tests hold them against scikit-learn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 NUM_BINS = 15
 _SMALLEST = 1e-15
+_Z_95 = 1.959964  # of the normal distribution
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,54 @@ def measure(
     predicted = probabilities.argmax(axis=1)
     confusion = np.zeros((len(class_names), len(class_names)), dtype=np.int64)
     np.add.at(confusion, (labels, predicted), 1)
-    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return Metrics(
         count=len(labels),
         accuracy=float(np.mean(predicted == labels)),
-        log_loss=float(-np.mean(np.log(np.clip(right, _SMALLEST, 1.0)))),
+        log_loss=float(photo_losses(probabilities, labels).mean()),
         ece=expected_calibration_error(probabilities, labels),
         confusion=confusion.tolist(),
         per_class={
             name: _class_metrics(confusion, label) for label, name in enumerate(class_names)
         },
     )
+
+
+def photo_losses(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """The log loss of each photo, (N,)."""
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    losses: NDArray[np.float64] = -np.log(np.clip(right, _SMALLEST, 1.0))
+    return losses
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Photos of about the same confidence, and how often they were right."""
+
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> list[ReliabilityBin]:
+    """Confidence against accuracy, over equal bins of confidence that hold a photo.
+
+    Source: Guo et al. 2017, section 2. A bin is open on its left and closed on its right.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+    return [
+        ReliabilityBin(
+            int(np.sum(bins == place)),
+            float(confidence[bins == place].mean()),
+            float(right[bins == place].mean()),
+        )
+        for place in np.unique(bins)
+    ]
 
 
 def expected_calibration_error(
@@ -86,12 +126,75 @@ def expected_calibration_error(
 
     Source: Naeini et al. 2015; Guo et al. 2017, section 2.
     """
-    confidence = probabilities.max(axis=1)
+    gaps = [
+        one.count * abs(one.confidence - one.accuracy) for one in reliability(probabilities, labels)
+    ]
+    return float(sum(gaps) / len(labels))
+
+
+def uncalibrated(
+    probabilities: NDArray[np.floating], temperature: float, doubt: float
+) -> NDArray[np.float64]:
+    """What a network's softmax said before the calibration in its model file.
+
+    Args:
+        probabilities: (N, classes), calibrated.
+        temperature: that divided the logits.
+        doubt: the share that was spread over all classes alike.
+
+    Returns:
+        (N, classes), each row summing to 1.
+
+    """
+    shares = (probabilities.astype(np.float64) - doubt / probabilities.shape[1]) / (1 - doubt)
+    logits = temperature * np.log(np.clip(shares, _SMALLEST, 1.0))
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    sums: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return sums
+
+
+def accuracy_by_coverage(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """The accuracy on the surest photos alone, (N,): of the surest one, two, ... all N.
+
+    Source: El-Yaniv and Wiener 2010, "On the foundations of noise-free selective
+    classification"; the risk-coverage curve, as accuracy.
+    """
     right = probabilities.argmax(axis=1) == labels
-    # A bin is open on its left and closed on its right, as in Guo et al.
-    bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=NUM_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    surest_first = np.argsort(-probabilities.max(axis=1), kind="stable")
+    means: NDArray[np.float64] = np.cumsum(right[surest_first]) / np.arange(1, len(labels) + 1)
+    return means
+
+
+def share_interval(hits: int, count: int) -> tuple[float, float]:
+    """Between which shares the true one lies, with 95 % confidence.
+
+    Args:
+        hits: out of count.
+        count: at least 1.
+
+    Source: Wilson 1927; Brown, Cai and DasGupta 2001, "Interval estimation for a binomial
+    proportion", section 3.1.
+
+    """
+    share, spread = hits / count, _Z_95**2 / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Between which values the true mean lies, with 95 % confidence.
+
+    Source: the percentile bootstrap, Efron and Tibshirani 1993, section 13.3.
+    """
+    generator = np.random.default_rng(0)
+    means = [
+        values[generator.integers(len(values), size=len(values))].mean() for _ in range(_RESAMPLES)
+    ]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _class_metrics(confusion: NDArray[np.int64], label: int) -> ClassMetrics:

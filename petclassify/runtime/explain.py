@@ -173,7 +173,7 @@ def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:
 def to_heat(evidence: Heat) -> Heat:
     """Keep what speaks for the class, the strongest place as 1: (rows, columns) of any sign."""
     positive = np.maximum(evidence, 0).astype(np.float32)
-    heat: Heat = positive / np.maximum(positive.max(), np.float32(1e-12))
+    heat: Heat = positive / (positive.max() or np.float32(1))
     return heat
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from petclassify.learn.calibration import Calibration, fit_calibration
+from petclassify.learn.calibration import UNCALIBRATED, Calibration, fit_calibration
 from petclassify.report.metrics import measure
 
 
@@ -11,7 +11,7 @@ def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Logits, and labels drawn from the very probabilities that they stand for."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(count, 2)) * 2
-    shares = Calibration(1.0, 0.0).probabilities(logits)
+    shares = UNCALIBRATED.probabilities(logits)
     return logits, (generator.random(count) > shares[:, 0]).astype(np.int64)
 
 
@@ -37,7 +37,7 @@ def test_one_wrong_label_costs_little() -> None:
     labels[2400] = 1 - labels[2400]
     calibration = fit_calibration(logits[:2000], labels[:2000])
     names = ("cats", "dogs")
-    plain = measure(Calibration(1.0, 0.0).probabilities(logits[2000:]), labels[2000:], names)
+    plain = measure(UNCALIBRATED.probabilities(logits[2000:]), labels[2000:], names)
     ours = measure(calibration.probabilities(logits[2000:]), labels[2000:], names)
     assert ours.log_loss < 0.7 * plain.log_loss
 
@@ -47,3 +47,15 @@ def test_probabilities_sum_to_one_and_keep_their_order() -> None:
     shares = Calibration(0.5, 0.01).probabilities(logits)
     assert np.allclose(shares.sum(axis=1), 1)
     assert np.array_equal(shares.argsort(axis=1), logits.argsort(axis=1))
+
+
+@pytest.mark.parametrize("spread", [0.3, 3.0, 30.0])
+def test_where_it_is_fitted_log_loss_rises_by_no_more_than_the_doubt_costs(spread: float) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 300)
+    logits = generator.normal(size=(300, 3)) + spread * np.eye(3)[labels]
+    calibration = fit_calibration(logits, labels)
+    names = ("cats", "dogs", "birds")
+    plain = measure(UNCALIBRATED.probabilities(logits), labels, names).log_loss
+    ours = measure(calibration.probabilities(logits), labels, names).log_loss
+    assert ours <= plain - np.log1p(-calibration.doubt) + 1e-9

@@ -26,6 +26,7 @@ FILES = {
     "checkpoint.safetensors",
     "config.json",
     "curves.png",
+    "report.html",
     "data.json",
     "history.csv",
     "metrics.json",

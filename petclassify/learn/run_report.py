@@ -1,0 +1,106 @@
+"""A run's report.html: the photos that it judged itself by, and what it found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from petclassify.errors import NoActivationMapsError
+from petclassify.images.index import Sample, Split
+from petclassify.learn.candidates import Candidate
+from petclassify.learn.dataset import Dataset
+from petclassify.learn.familiarity import Familiarity, familiarity_by
+from petclassify.learn.frozen import FrozenPass
+from petclassify.learn.network import TrainedModel
+from petclassify.learn.run_folder import RunFolder
+from petclassify.report.evaluate import judge
+from petclassify.report.judged import Judged
+from petclassify.report.page import Explain, Report, write_report
+from petclassify.runtime.classifier import Classifier
+from petclassify.runtime.explain import Explainer
+from petclassify.runtime.scoring import THREADS_IN_NETWORK
+
+
+def write_run_report(
+    folder: RunFolder,
+    model: TrainedModel,
+    shipped: Candidate,
+    dataset: Dataset,
+    frozen: FrozenPass | None,
+    familiarity: Familiarity,
+    command: str,
+) -> None:
+    """Write the page, once the model file is there.
+
+    Args:
+        folder: of the run.
+        model: the trained whole.
+        shipped: the candidate that it came from, with its predictions.
+        dataset: split.
+        frozen: the pass, if there was one.
+        familiarity: as it is in the model.
+        command: the line that was given.
+
+    """
+    split: Split = "test" if dataset.of("test") else "val"
+    classifier = Classifier.load(folder.model, threads=THREADS_IN_NETWORK)
+    if frozen is not None and shipped.extractor is frozen.backbone.extractor:
+        judged = _judged_by_features(shipped, dataset, split, frozen, familiarity)
+    else:
+        samples = [Sample(member.path, member.label) for member in dataset.of(split)]
+        judged, _ = judge(classifier, samples, dataset.root)
+    report = Report(
+        title=folder.path.resolve().name,
+        info=classifier.info,
+        judged=judged,
+        split=split,
+        command=command,
+        explain=_explainer(folder.model, model, classifier),
+        curves=folder.curves.read_bytes(),
+        findings=tuple(_findings(dataset)),
+    )
+    write_report(report, folder.report)
+
+
+def _judged_by_features(
+    shipped: Candidate,
+    dataset: Dataset,
+    split: Split,
+    frozen: FrozenPass,
+    familiarity: Familiarity,
+) -> Judged:
+    """What the features of the frozen pass give; no photo is run again."""
+    places = [i for i, member in enumerate(shipped.members) if member.split == split]
+    members = [shipped.members[place] for place in places]
+    features = frozen.cache.get([member.digest for member in members], views=1)[:, 0]
+    return Judged(
+        dataset.class_names,
+        tuple(member.path for member in members),
+        tuple(dataset.name_of(member) for member in members),
+        np.array([member.label for member in members]),
+        shipped.probabilities[places],
+        familiarity_by(familiarity, features),
+        familiarity.threshold,
+    )
+
+
+def _explainer(path: Path, model: TrainedModel, classifier: Classifier) -> Explain:
+    try:
+        return Explainer.load(path).explain
+    except NoActivationMapsError:
+        from petclassify.learn.grad_cam import GradCam  # Captum takes a second to import
+
+        return GradCam(model, classifier).explain
+
+
+def _findings(dataset: Dataset) -> Iterator[str]:
+    if dataset.unreadable:
+        yield f"{len(dataset.unreadable):,} photos cannot be read and were left out."
+    across = [same for same in dataset.copies() if len({member.split for member in same}) > 1]
+    if across:
+        yield (
+            f"{len(across):,} photos lie in more than one split, which flatters the figures; "
+            "data.json lists them."
+        )

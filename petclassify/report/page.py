@@ -1,0 +1,245 @@
+"""report.html: one page for the person who must decide whether to deploy a model.
+
+Everything on it rests on photos that the judging weights never saw. Each figure says on how
+many, and between which values the true one lies with 95 % confidence.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from petclassify.errors import ImageError, NoActivationMapsError, UsageError
+from petclassify.files import write_whole
+from petclassify.images.index import Split
+from petclassify.images.photo import read_image
+from petclassify.report.evaluate import Evaluation
+from petclassify.report.figures import draw_coverage, draw_reliability
+from petclassify.report.html import GENERATOR, picture_uri, render_page
+from petclassify.report.judged import Judged
+from petclassify.report.metrics import (
+    Metrics,
+    accuracy_by_coverage,
+    mean_interval,
+    measure,
+    reliability,
+    share_interval,
+    uncalibrated,
+)
+from petclassify.report.verdict import reach_verdict
+from petclassify.runtime.explain import Explainer, Explanation
+from petclassify.runtime.model_file import ModelInfo
+
+SHOWN_PHOTOS = 12  # of a kind
+SHOWN_CLASSES = 12  # in a confusion matrix; of more, the commonest confusions are listed
+PICTURE_SIDE = 320
+COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8)
+
+Explain = Callable[[Path], Explanation]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page tells.
+
+    Attributes:
+        title: what was judged.
+        info: what the model file says of itself.
+        judged: the photos.
+        split: which they are; None where the data has no splits.
+        command: the line that made the report.
+        explain: shows where the model looked; None where that cannot be shown.
+        curves: the training's, as a PNG.
+        findings: what is known to be wrong with the data, a sentence each.
+
+    """
+
+    title: str
+    info: ModelInfo
+    judged: Judged
+    split: Split | None
+    command: str
+    explain: Explain | None = None
+    curves: bytes | None = None
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One photo on the page."""
+
+    name: str
+    class_name: str
+    predicted: str
+    probability: float
+    familiarity: float
+    known: bool
+    photo: Markup | None
+    heat: Markup | None
+
+
+def report_of(found: Evaluation, model: Path, command: str) -> Report:
+    """The report of an evaluation, with the training's curves where the model lies in its run.
+
+    Args:
+        found: what `evaluate` found.
+        model: the model file or the run folder.
+        command: the line that was given.
+
+    """
+    run = model if model.is_dir() else model.parent
+    curves = run / "curves.png"
+    return Report(
+        title=f"{run.resolve().name} on {found.data.resolve().name}",
+        info=found.info,
+        judged=found.judged,
+        split=found.split,
+        command=command,
+        explain=_explainer(model),
+        curves=curves.read_bytes() if curves.is_file() else None,
+    )
+
+
+def _explainer(model: Path) -> Explain | None:
+    try:
+        return Explainer.load(model).explain
+    except NoActivationMapsError:
+        return None
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        UsageError: there is a file of that name which petclassify did not make.
+        EnvironmentFault: it cannot be written.
+
+    """
+    refuse_foreign(path)
+    write_whole(path, render_report(report))
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise UsageError for a file that is there and that petclassify did not make."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            ours = GENERATOR in stream.read(1024)
+        if not ours:
+            raise UsageError(f"{path}: is there, and no report of petclassify. Name another")
+
+
+def render_report(report: Report) -> bytes:
+    """Make the page; see `Report`."""
+    judged, metrics = report.judged, report.judged.metrics
+    raw = uncalibrated(judged.probabilities, report.info.temperature, report.info.doubt)
+    before = measure(raw, judged.labels, judged.class_names)
+    known, right = judged.known, judged.right
+    known_accuracy = float(right[known].mean()) if known.any() else 0.0
+    coverage = accuracy_by_coverage(judged.probabilities, judged.labels)
+    mistakes = np.flatnonzero(~right)[np.argsort(-judged.losses[~right], kind="stable")]
+    strangers = np.argsort(judged.familiarity, kind="stable")[:SHOWN_PHOTOS]
+    return render_page(
+        "report.html",
+        report=report,
+        metrics=metrics,
+        before=before,
+        verdict=reach_verdict(judged, report.split, report.findings),
+        accuracy_interval=share_interval(int(right.sum()), metrics.count),
+        loss_interval=mean_interval(judged.losses),
+        known_share=float(known.mean()),
+        known_interval=share_interval(int(known.sum()), metrics.count),
+        confusions=_confusions(metrics),
+        shows_matrix=len(judged.class_names) <= SHOWN_CLASSES,
+        class_intervals=_class_intervals(metrics),
+        reliability=draw_reliability(
+            reliability(raw, judged.labels), reliability(judged.probabilities, judged.labels)
+        ),
+        coverage=draw_coverage(coverage, float(known.mean()), known_accuracy),
+        coverages=_coverage_rows(judged, coverage),
+        num_mistakes=len(mistakes),
+        mistakes=[_show(report, place) for place in mistakes[:SHOWN_PHOTOS]],
+        strangers=[_show(report, place) for place in strangers],
+        facts=_facts(report.info.training),
+        curves=None if report.curves is None else _png_uri(report.curves),
+    )
+
+
+def _confusions(metrics: Metrics) -> list[tuple[str, str, int]]:
+    """True class, predicted class, photos: the commonest mistakes first."""
+    names = list(metrics.per_class)
+    matrix = np.array(metrics.confusion)
+    np.fill_diagonal(matrix, 0)
+    commonest = np.argsort(-matrix, axis=None, kind="stable")[:SHOWN_CLASSES]
+    places = (np.unravel_index(place, matrix.shape) for place in commonest)
+    return [(names[i], names[j], int(matrix[i, j])) for i, j in places if matrix[i, j]]
+
+
+def _class_intervals(metrics: Metrics) -> dict[str, tuple[float, float] | None]:
+    """Between which shares each class's recall lies."""
+    return {
+        name: share_interval(metrics.confusion[label][label], one.count) if one.count else None
+        for label, (name, one) in enumerate(metrics.per_class.items())
+    }
+
+
+def _coverage_rows(
+    judged: Judged, accuracy: NDArray[np.float64]
+) -> list[tuple[float, float, float]]:
+    """Share answered, the least probability that is answered then, accuracy on these."""
+    surest = np.sort(judged.probabilities.max(axis=1))[::-1]
+    places = [max(1, round(share * len(surest))) - 1 for share in COVERAGES]
+    return [
+        (share, float(surest[place]), float(accuracy[place]))
+        for share, place in zip(COVERAGES, places, strict=True)
+    ]
+
+
+def _show(report: Report, place: int) -> _Shown:
+    judged = report.judged
+    photo = heat = None
+    try:
+        if report.explain is not None:
+            heat = picture_uri(report.explain(judged.paths[place]).overlay, PICTURE_SIDE)
+        photo = picture_uri(read_image(judged.paths[place], PICTURE_SIDE), PICTURE_SIDE)
+    except ImageError:
+        pass  # it was read before, and has gone since; its figures stand
+    return _Shown(
+        judged.names[place],
+        judged.class_names[judged.labels[place]],
+        judged.class_names[judged.predicted[place]],
+        float(judged.probabilities[place].max()),
+        float(judged.familiarity[place]),
+        bool(judged.known[place]),
+        photo,
+        heat,
+    )
+
+
+def _facts(training: Mapping[str, object]) -> dict[str, str]:
+    """What the model file says of its training, in words; it may say anything."""
+    photos, versions = training.get("photos"), training.get("versions")
+    facts = {
+        "trained": training.get("date"),
+        "trained on": photos.get("train") if isinstance(photos, dict) else None,
+        "layers trained": {"none": "the head"}.get(str(training.get("unfreeze"))),
+        "seed": training.get("seed"),
+        "versions": versions,
+    }
+    return {name: _in_words(fact) for name, fact in facts.items() if fact is not None}
+
+
+def _in_words(fact: object) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {value}" for name, value in fact.items())
+    return str(fact)
+
+
+def _png_uri(content: bytes) -> Markup:
+    encoded = base64.b64encode(content).decode("ascii")
+    return Markup(f"data:image/png;base64,{encoded}")  # noqa: S704  base64 holds no markup

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from petclassify.config import Resize
+from petclassify.errors import ExitCode, UsageError
+from petclassify.report.judged import Judged
+from petclassify.report.page import Report, render_report, write_report
+from petclassify.report.verdict import Answer, reach_verdict
+from petclassify.runtime.model_file import ModelInfo
+from tests.conftest import Outcome
+
+Run = Callable[..., Outcome]
+
+
+def judged(
+    hits: int,
+    misses: int,
+    names: tuple[str, ...] = ("cats", "dogs"),
+    unknown: int = 0,
+    photo: Path = Path("gone.png"),
+) -> Judged:
+    """Photos of all classes in turn; the first ones are missed, the last ones unknown."""
+    count = hits + misses
+    labels = np.arange(count) % len(names)
+    said = np.where(np.arange(count) < misses, (labels + 1) % len(names), labels)
+    probabilities = np.full((count, len(names)), 0.04 / (len(names) - 1))
+    probabilities[np.arange(count), said] = 0.96
+    familiarity = np.where(np.arange(count) < count - unknown, 0.95, 0.2)
+    return Judged(
+        names, (photo,) * count, (photo.name,) * count, labels, probabilities, familiarity, 0.5
+    )
+
+
+def report(photos: Judged, **given: object) -> Report:
+    info = ModelInfo(photos.class_names, Resize(64, 64, "bilinear"), 1.0, 0.5, "resnet18")
+    return Report(**{"title": "pets", "info": info, "judged": photos, "split": "test"} | given)
+
+
+class Page(HTMLParser):
+    """The text of a page, and what it refers to."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.refers_to: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.refers_to += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words)).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def page_of(photos: Judged, **given: object) -> Page:
+    return Page(render_report(report(photos, command="petclassify", **given)).decode())
+
+
+def test_the_answer_is_no_for_a_model_that_learned_nothing() -> None:
+    verdict = reach_verdict(judged(hits=260, misses=240), "test", ())
+    assert verdict.answer == Answer.NO
+    assert "that it has learned anything is not shown" in verdict.cautions[0]
+
+
+def test_the_answer_is_yes_where_nothing_speaks_against_it() -> None:
+    verdict = reach_verdict(judged(hits=490, misses=10), "test", ())
+    assert verdict.answer == Answer.YES
+    assert not verdict.cautions
+    assert "490 of 500 photos" in verdict.reasons[0]
+    assert "between 11 and 36 mistakes" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("photos", "split", "findings", "caution"),
+    [
+        (judged(49, 1), "test", (), "Only 50 photos were judged"),
+        (judged(490, 10), "val", (), "no test split"),
+        (judged(490, 10, unknown=60), "test", (), "12.0% of these photos unknown"),
+        (judged(490, 10), "test", ("9 photos lie in two splits.",), "9 photos lie"),
+    ],
+)
+def test_what_speaks_against_it_is_said(photos, split, findings, caution: str) -> None:
+    verdict = reach_verdict(photos, split, findings)
+    assert verdict.answer == Answer.WITH_CARE
+    assert any(caution in one for one in verdict.cautions)
+
+
+def test_a_class_that_it_does_not_find_is_named() -> None:
+    photos = judged(hits=500, misses=0, names=("cats", "dogs", "owls"))
+    owls = np.flatnonzero(photos.labels == 2)[:60]
+    photos.probabilities[owls] = (0.9, 0.05, 0.05)
+    cautions = reach_verdict(photos, "test", ()).cautions
+    assert any("63.9% of the 166 photos of owls" in caution for caution in cautions)
+    assert not any("photos of cats" in caution for caution in cautions)
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(drawn_run: Path) -> None:
+    page = Page((drawn_run / "report.html").read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    assert all(where.startswith(("data:image/", "#")) for where in page.refers_to)
+    assert any(where.startswith("data:image/jpeg") for where in page.refers_to)
+
+
+def test_names_are_shown_as_text(tmp_path: Path) -> None:
+    photo = tmp_path / "<img src=x>\n\udcff.png"
+    Image.new("RGB", (40, 30)).save(photo)
+    page = page_of(judged(30, 20, names=("<b>cats</b>", "dogs & co"), photo=photo))
+    assert "<b>cats</b>" in page.text
+    assert "<img src=x>" in page.text
+    assert "x" not in page.refers_to
+
+
+def test_figures_are_there_with_their_ranges_and_counts() -> None:
+    text = page_of(judged(490, 10)).text
+    assert "98.0 % accuracy 96.4 to 98.9 %" in text
+    assert "Judged on 500 photos of the test split" in text
+    assert "10 mistakes" in text
+    assert "before calibration" in text
+
+
+def test_many_classes_show_the_commonest_confusions() -> None:
+    names = tuple(f"kind {number}" for number in range(40))
+    text = page_of(judged(780, 20, names)).text
+    assert "What it takes for what, most often" in text
+    assert "kind 0 kind 1 1" in text
+
+
+def test_a_photo_that_has_gone_keeps_its_figures() -> None:
+    text = page_of(judged(9, 3)).text
+    assert "the photo has gone" in text
+    assert "cats, called dogs, 96.00 %" in text
+
+
+def test_only_a_page_of_ours_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("<html>mine</html>")
+    with pytest.raises(UsageError, match="Name another"):
+        write_report(report(judged(9, 3), command=""), path)
+    assert path.read_text() == "<html>mine</html>"
+    path.unlink()
+    write_report(report(judged(9, 3), command="first"), path)
+    write_report(report(judged(9, 3), command="second"), path)
+    assert "second" in path.read_text()
+
+
+def test_evaluate_makes_a_page_with_its_command(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path
+) -> None:
+    done = petclassify("evaluate", drawn_pets, "--model", drawn_run)
+    assert done.code == 0, done.err
+    assert "report  report.html" in done.out
+    page = Page(Path("report.html").read_text())
+    assert f"petclassify evaluate {drawn_pets} --model {drawn_run}" in page.text
+    assert "Judged on 60 photos" in page.text
+    assert any(where.startswith("data:image/png") for where in page.refers_to)
+
+
+def test_evaluate_does_not_start_where_the_page_cannot_be_written(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path
+) -> None:
+    Path("notes.html").write_text("mine")
+    arguments = ("evaluate", drawn_pets, "--model", drawn_run, "--report")
+    done = petclassify(*arguments, "notes.html")
+    assert done.code == ExitCode.USAGE
+    assert "accuracy" not in done.out
+    assert petclassify(*arguments, "no/such/folder.html").code == ExitCode.ENVIRONMENT
+
+
+def test_a_model_moved_away_from_its_run_is_judged_without_curves(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path
+) -> None:
+    shutil.copy(drawn_run / "model.onnx", "moved.onnx")
+    assert petclassify("evaluate", drawn_pets, "--model", "moved.onnx").code == 0
+    page = Page(Path("report.html").read_text())
+    assert not any(where.startswith("data:image/png") for where in page.refers_to)
