@@ -148,29 +148,31 @@ def test_a_hundred_photos_at_once(
 
 
 def test_everything_works_from_the_keyboard(
-    start_server: Start, open_page: Callable[..., Page], drawn_run: Path, drawn_pets: Path
+    server: Client, open_page: Callable[..., Page], photo: bytes, tmp_path: Path
 ) -> None:
-    page = open_page(start_server(Service(drawn_run)))
+    page = open_page(server)
     page.keyboard.press("Tab")
     expect(page.locator("#choose")).to_be_focused()
     with page.expect_file_chooser() as chosen:
         page.keyboard.press("Enter")
-    chosen.value.set_files([*sorted((drawn_pets / "cats").iterdir())[:1]])
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(photo)
+    chosen.value.set_files(path)
     look = page.get_by_role("button", name="Where it looked")
     expect(look).to_be_visible()
     for _ in range(2):  # past Clear
         page.keyboard.press("Tab")
     expect(look).to_be_focused()
-    photo = page.locator(".card img").get_attribute("src")
+    shown = page.locator(".card img").get_attribute("src")
     page.keyboard.press("Space")
     expect(look).to_have_attribute("aria-pressed", "true")
     heat = page.locator(".card img")
-    assert heat.get_attribute("src") != photo
+    assert heat.get_attribute("src") != shown
     assert heat.evaluate("image => image.decode().then(() => image.naturalWidth)")
     expect(look).to_be_focused()
     page.keyboard.press("Enter")
     expect(look).to_have_attribute("aria-pressed", "false")
-    assert heat.get_attribute("src") == photo
+    assert heat.get_attribute("src") == shown
 
 
 def test_a_phone_gets_its_camera_and_no_sideways_scrolling(
