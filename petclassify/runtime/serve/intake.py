@@ -4,7 +4,8 @@ Decisions:
 - A body is held whole: a photo is decoded from its bytes anyway, and nothing touches the disk.
 - All bodies together may hold `MAX_HELD_BYTES`, counted as the bytes arrive, so that a
   thousand large uploads at once cost no more memory than some, and a client cannot reserve
-  room by what it merely announces.
+  room by what it merely announces. (Parts of a multipart body are held once more while they
+  wait.)
 - A body must start within `BODY_SECONDS` and keep up `SLOWEST_BYTES_PER_SECOND` after that, as
   in Apache's mod_reqtimeout. A phone on a poor line may take long; a slow loris may not.
 - Multipart is parsed by python-multipart itself. Starlette's form parser takes a part

@@ -2,7 +2,7 @@
 
 Its tensors are the model file's own: `images` are windows that are resized and cropped
 already. Numbers come as JSON; the binary extension is left out, since a client that wants
-speed posts photos, a twentieth of the size, to /predict.
+speed posts photos, a tenth of the size, to /predict.
 
 Source: the protocol's "HTTP/REST" section; arrays are row-major, nested or flat.
 """
