@@ -36,6 +36,7 @@ def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("needs chromium, which is not here")
+    expect.set_options(timeout=30_000)  # tests share the cores
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -141,7 +142,7 @@ def test_a_hundred_photos_at_once(
 ) -> None:
     page = open_page(server)
     hand_over(page, {f"{number}.jpg": photo for number in range(100)})
-    expect(page.locator("#summary")).to_have_text("100 photos: 100 unknown", timeout=20_000)
+    expect(page.locator("#summary")).to_have_text("100 photos: 100 unknown")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".card")).to_have_count(0)
     expect(page.locator("#choose")).to_be_focused()

@@ -226,8 +226,9 @@ async function toggleHeat(card) {
   const button = card.part("look");
   const image = card.element.querySelector("img");
   const show = button.getAttribute("aria-pressed") !== "true";
+  if (button.ariaBusy === "true") return;
   if (show && !card.heat) {
-    button.disabled = true;
+    button.ariaBusy = "true"; // not disabled, which would lose the keyboard's place
     button.textContent = "Looking…";
     try {
       const answer = await post("explain", card.file);
@@ -237,8 +238,7 @@ async function toggleHeat(card) {
       button.textContent = "No heat map to be had. Try again";
       return;
     } finally {
-      button.disabled = false;
-      button.focus({ preventScroll: true });
+      button.ariaBusy = "false";
     }
   }
   image.hidden = false;
