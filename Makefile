@@ -11,7 +11,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,ray,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,serve,ray,dev]'
 	@touch $@
 
 demo: setup
@@ -41,6 +41,7 @@ bench: setup
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/image_size.py
 	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/serve.py
 
 clean:
 	rm -rf $(VENV) .venv-base

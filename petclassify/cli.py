@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import petclassify
-from petclassify.commands import data, demo, explain, networks, predict, train
+from petclassify.commands import data, demo, explain, networks, predict, serve, train
 
 app = typer.Typer(
     help="From a folder of photos to a classifier you can deploy anywhere.",
@@ -44,7 +44,7 @@ def _options(
 
 for command in (
     *(train.train, predict.predict, predict.evaluate, explain.explain, train.export),
-    *(networks.compare, networks.networks, demo.demo),
+    *(networks.compare, networks.networks, serve.serve, demo.demo),
 ):
     app.command()(command)
 for command in (data.draw, data.fetch, data.check, data.preview):

@@ -32,6 +32,12 @@ with tempfile.TemporaryDirectory() as folder:
     assert refused.returncode == 6, refused
     assert "pip install 'petclassify[train]'" in refused.stderr
 
+    refused = subprocess.run(
+        [*command, "serve"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 6, refused
+    assert "pip install 'petclassify[serve]'" in refused.stderr
+
 photos = Path("../shared/data/catsdogs/test")
 if photos.is_dir():
     judged = subprocess.run(

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY, Outcome
 
 Run = Callable[..., Outcome]
 COMMANDS = [
-    *("train", "predict", "evaluate", "export", "compare", "networks", "demo"),
+    *("train", "predict", "evaluate", "explain", "export", "compare", "networks", "serve", "demo"),
     *("data draw", "data fetch", "data check", "data preview"),
 ]
 

@@ -59,8 +59,8 @@ def row_writer(
     return _table(stream, class_names, force=force)
 
 
-def outcome_fields(outcome: Prediction | ImageError) -> dict[str, object]:
-    """One outcome as JSON has it, beside the path."""
+def to_fields(outcome: Prediction | ImageError) -> dict[str, object]:
+    """What programs are told of one photo, in JSON lines and over HTTP alike."""
     if isinstance(outcome, ImageError):
         return {"error": {"kind": outcome.kind, "message": outcome.reason}}
     return {
@@ -73,7 +73,7 @@ def outcome_fields(outcome: Prediction | ImageError) -> dict[str, object]:
 
 
 def outcome_of(fields: dict[str, Any]) -> Prediction | ImageError:
-    """The outcome that `outcome_fields` made these of; every number survives JSON exactly."""
+    """The outcome that `to_fields` made these of; every number survives JSON exactly."""
     if error := fields.get("error"):
         return ImageError(ImageFault(error["kind"]), error["message"])
     return Prediction(**fields)
@@ -81,7 +81,7 @@ def outcome_of(fields: dict[str, Any]) -> Prediction | ImageError:
 
 def _jsonl(stream: TextIO) -> WriteRow:
     def write(scored: Scored) -> None:
-        row = {"path": scored.name, **outcome_fields(scored.outcome)}
+        row = {"path": scored.name, **to_fields(scored.outcome)}
         stream.write(json.dumps(row) + "\n")
 
     return write

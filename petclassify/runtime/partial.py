@@ -25,7 +25,7 @@ from pathlib import Path
 
 from petclassify.errors import EnvironmentFault, ImageError, UsageError
 from petclassify.files import replaceable
-from petclassify.runtime.output import outcome_fields, outcome_of
+from petclassify.runtime.output import outcome_of, to_fields
 from petclassify.runtime.photos import signature_of
 from petclassify.runtime.scoring import Scored, Source
 
@@ -79,7 +79,7 @@ class PartialResult:
     def add(self, scored: Scored) -> None:
         """Keep what became of a photo; they come in the order that `unscored` yielded."""
         place, signature = self._being_scored.popleft()
-        outcome = json.dumps(outcome_fields(scored.outcome))
+        outcome = json.dumps(to_fields(scored.outcome))
         lasting = signature is not None and not isinstance(scored.outcome, ImageError)
         if lasting:
             row = os.fsencode(scored.name), signature, outcome

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from petclassify.errors import ImageError
 from petclassify.images.cores import usable_cores
@@ -65,7 +66,7 @@ def score_photos(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
     try:
         while batch := list(itertools.islice(waiting, BATCH_SIZE)):
-            pending.append(pool.submit(_score_batch, classifier, batch))
+            pending.append(pool.submit(_score_named, classifier, batch))
             if len(pending) >= workers * _BATCHES_AHEAD_PER_WORKER:
                 yield from pending.popleft().result()
         while pending:
@@ -74,23 +75,40 @@ def score_photos(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _score_batch(classifier: Classifier, batch: list[tuple[str, Source]]) -> list[Scored]:
-    outcomes: list[Prediction | ImageError | None] = []
+def _score_named(classifier: Classifier, batch: list[tuple[str, Source]]) -> list[Scored]:
+    outcomes = score_batch(classifier, [photo for _, photo in batch])
+    return [Scored(name, found) for (name, _), found in zip(batch, outcomes, strict=True)]
+
+
+def score_batch(
+    classifier: Classifier, photos: Sequence[Source | NDArray[np.uint8]]
+) -> list[Prediction | ImageError]:
+    """Classify a few photos in one run of the network, in the calling thread.
+
+    Args:
+        classifier: of a model.
+        photos: files, bytes of files, or windows that are fitted already, (height, width, 3).
+
+    Returns:
+        One outcome a photo, in the order given.
+
+    Raises:
+        ModelError: the network fails.
+
+    """
+    faults: list[ImageError | None] = []
     pixels = []
-    for _, photo in batch:
+    for photo in photos:
         try:
-            pixels.append(classifier.pixels(content_of(photo)))
-            outcomes.append(None)
+            if isinstance(photo, np.ndarray):
+                pixels.append(photo)
+            else:
+                pixels.append(classifier.pixels(content_of(photo)))
+            faults.append(None)
         except ImageError as error:
-            outcomes.append(error)
-    if pixels:
-        found = zip(*classifier.run(np.stack(pixels)), strict=True)
-        outcomes = [o or classifier.describe(*next(found)) for o in outcomes]
-    return [
-        Scored(name, outcome)
-        for (name, _), outcome in zip(batch, outcomes, strict=True)
-        if outcome is not None
-    ]
+            faults.append(error)
+    found = zip(*classifier.run(np.stack(pixels)), strict=True) if pixels else iter(())
+    return [fault or classifier.describe(*next(found)) for fault in faults]
 
 
 def content_of(source: Source) -> Path | bytes:

@@ -1,0 +1,129 @@
+"""Photos that wait for a worker, and the workers: off the event loop, one per core.
+
+Each worker decodes a few photos and runs them through a network of one thread, as
+`runtime.scoring` does for folders. Batches are formed of what waits already, so a lone photo
+never waits for company. What waits is shared evenly: with two workers and two photos waiting
+each takes one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from petclassify.errors import ImageError
+from petclassify.runtime.classifier import Classifier, Prediction
+from petclassify.runtime.scoring import BATCH_SIZE, score_batch
+
+Photo = bytes | NDArray[np.uint8]  # a file, or a window (height, width, 3) that is fitted already
+Outcome = Prediction | ImageError
+
+WAITING_PER_WORKER = 64  # photos; the last of them waits about half a second
+
+
+class QueueFullError(Exception):
+    """More photos wait than may."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    photo: Photo
+    outcome: Future[Outcome] = field(default_factory=Future)
+
+
+class Batcher:
+    """A bounded queue of photos and the threads that empty it.
+
+    Attributes:
+        capacity: how many photos may wait.
+
+    """
+
+    def __init__(
+        self, classifier: Classifier, workers: int, on_batch: Callable[[int], None] | None = None
+    ) -> None:
+        """Start the workers.
+
+        Args:
+            classifier: loaded with one thread.
+            workers: at least 1.
+            on_batch: called in a worker with the size of each batch.
+
+        """
+        self.capacity = WAITING_PER_WORKER * workers
+        self._classifier = classifier
+        self._workers = workers
+        self._on_batch = on_batch
+        self._queue: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        # Daemons: a photo that takes a second to decode must not hold up a forced exit.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"score-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many photos no worker has taken yet."""
+        return len(self._queue)
+
+    def submit(self, photos: Sequence[Photo]) -> list[Future[Outcome]]:
+        """Queue photos, all or none; each future holds an outcome or the model's failure.
+
+        Raises:
+            QueueFullError: there is no room for all of them.
+
+        """
+        jobs = [_Waiting(photo) for photo in photos]
+        with self._changed:
+            if self._closed or len(self._queue) + len(jobs) > self.capacity:
+                raise QueueFullError
+            self._queue.extend(jobs)
+            self._changed.notify(len(jobs))
+        return [job.outcome for job in jobs]
+
+    def close(self) -> None:
+        """Finish what waits and end the workers."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            self._score(batch)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Wait for photos and take this worker's share of them; none when all is done."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                if not self._queue:
+                    return []
+                share = min(BATCH_SIZE, -(-len(self._queue) // self._workers))
+                taken = [self._queue.popleft() for _ in range(share)]
+                # A client that hung up has cancelled its photos.
+                if batch := [j for j in taken if j.outcome.set_running_or_notify_cancel()]:
+                    return batch
+
+    def _score(self, batch: list[_Waiting]) -> None:
+        if self._on_batch is not None:
+            self._on_batch(len(batch))
+        try:
+            outcomes = score_batch(self._classifier, [job.photo for job in batch])
+        except Exception as error:  # whoever waits learns of it; the worker lives on
+            for job in batch:
+                job.outcome.set_exception(error)
+            return
+        for job, outcome in zip(batch, outcomes, strict=True):
+            job.outcome.set_result(outcome)

@@ -1,0 +1,110 @@
+"""Connections: how many there may be, and how long one may keep the server waiting.
+
+uvicorn has no limit on the time in which a request's head must arrive or an answer be read,
+and its limit on connections refuses health checks long before they are a burden. It lets a
+protocol class be given, which is how all three are set here. Bodies have limits of their own,
+in `intake`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 10
+STALLED_SECONDS = 30  # that a client may leave an answer unread
+MAX_CONNECTIONS = 4096
+_OWN_FILES = 64  # that are open besides connections
+
+
+def _farewell(status: str, text: str, header: str = "") -> bytes:
+    """A whole answer, for connections that the application never sees."""
+    head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{header}Content-Type: text/plain"
+    return f"{head}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+
+
+_TOO_SLOW = _farewell("408 Request Timeout", "the request's head came in too slowly")
+_TOO_MANY = _farewell("503 Service Unavailable", "too many connections", "Retry-After: 1\r\n")
+
+
+def connection_limit() -> int:
+    """How many connections this process can hold; open files are raised for it if need be."""
+    if sys.platform == "win32":
+        return MAX_CONNECTIONS
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - _OWN_FILES)
+    return MAX_CONNECTIONS
+
+
+class GuardedProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1, which hangs up on those who keep it waiting."""
+
+    most_connections = MAX_CONNECTIONS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._overdue: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        if len(self.connections) > self.most_connections:
+            transport.write(_TOO_MANY)
+            transport.close()
+        else:
+            self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_head()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_watching()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def _watch_head(self) -> None:
+        """Time the connection while no request is being answered.
+
+        That includes what a client still sends of a body after it was refused.
+        """
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering or self.transport.is_closing():
+            self._stop_watching()
+        elif self._overdue is None:
+            self._overdue = self.loop.call_later(HEAD_SECONDS, self._hang_up)
+
+    def _stop_watching(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+    def _hang_up(self) -> None:
+        if self.conn.trailing_data[0]:
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
+
+
+def guarded_protocol(most_connections: int) -> type[Any]:
+    """The protocol class with its limit, which uvicorn leaves no other way to pass."""
+    return type("Protocol", (GuardedProtocol,), {"most_connections": most_connections})

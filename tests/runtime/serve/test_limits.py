@@ -1,0 +1,334 @@
+"""What clients may not do to the server: be too large, too slow, too many, or vanish."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from petclassify.images.cores import usable_cores
+from petclassify.runtime.serve import connections, intake
+from petclassify.runtime.serve.intake import MAX_BODY_BYTES, HeldBytes
+from petclassify.runtime.serve.service import Service
+from tests.runtime.serve.conftest import SHIPPED, Client, allow_open_files
+
+Start = Callable[[Service], Client]
+
+
+def connect(client: Client) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", client.port), timeout=10)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """All until the server hangs up."""
+    received = b""
+    try:
+        while some := connection.recv(65536):
+            received += some
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def processor_seconds(client: Client) -> float:
+    """What the server has used of all cores."""
+    assert client.process is not None
+    fields = Path(f"/proc/{client.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def send_until(connection: socket.socket, some: bytes, end: float) -> None:
+    """Send a little, again and again."""
+    while time.monotonic() < end:
+        connection.sendall(some)
+        time.sleep(0.02)
+
+
+def held_bytes(client: Client) -> float:
+    text = client.ask("/metrics").body.decode()
+    (line,) = (one for one in text.splitlines() if one.startswith("petclassify_held_bytes "))
+    return float(line.split()[1])
+
+
+def wait_until_nothing_is_held(client: Client) -> None:
+    """Requests of clients that hung up may still be under way."""
+    deadline = time.monotonic() + 10
+    while held := held_bytes(client):
+        assert time.monotonic() < deadline, held
+        time.sleep(0.02)
+
+
+def test_a_body_over_the_limit_is_refused(server: Client) -> None:
+    large = bytes(MAX_BODY_BYTES + 2**20)
+
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, len(large), 2**16):
+            yield large[start : start + 2**16]
+
+    for body in (large, chunks()):
+        answer = server.ask("/predict", body)
+        assert (answer.status, answer.json["error"]["kind"]) == (413, "body_too_large")
+    assert server.ask("/predict", large[:MAX_BODY_BYTES]).status == 415
+    wait_until_nothing_is_held(server)
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(server: Client) -> None:
+    with closing(connect(server)) as connection:
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**40}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_slow_bodies_end_with_408(start_server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "BODY_SECONDS", 0.3)
+    client = start_server(Service(SHIPPED))
+    with closing(connect(client)) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx"
+        )
+        start = time.monotonic()
+        received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b'"too_slow"' in received
+    assert 0.2 < time.monotonic() - start < 3
+    wait_until_nothing_is_held(client)
+
+
+def test_a_slow_line_that_keeps_up_is_waited_for(
+    start_server: Start, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(intake, "SLOWEST_BYTES_PER_SECOND", len(photo))
+    client = start_server(Service(SHIPPED))
+
+    def slowly() -> Iterator[bytes]:
+        size = len(photo) // 8 + 1
+        for start in range(0, len(photo), size):
+            time.sleep(0.08)
+            yield photo[start : start + size]
+
+    assert client.ask("/predict", slowly()).status == 200
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: loc"])
+def test_slow_heads_are_hung_up_on(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    client = start_server(Service(SHIPPED))
+    with closing(connect(client)) as connection:
+        connection.sendall(head)
+        received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 408 ") if head else received == b""
+
+
+def test_what_a_refused_client_still_sends_is_not_read_for_ever(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    client = start_server(Service(SHIPPED))
+    with closing(connect(client)) as connection:
+        connection.sendall(
+            b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        end = time.monotonic() + 5
+        with pytest.raises(OSError, match=r"reset|[Pp]ipe"):
+            send_until(connection, b"4\r\nmore\r\n", end)
+
+
+def test_a_client_that_does_not_read_is_hung_up_on(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr("petclassify.runtime.serve.app.describe_api", lambda _: "x" * 50_000_000)
+    client = start_server(Service(SHIPPED))
+    with closing(connect(client)) as connection:
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1)
+        assert len(read_all(connection)) < 50_000_000
+
+
+def test_a_kept_connection_outlives_many_requests(server: Client) -> None:
+    with closing(connect(server)) as connection:
+        for _ in range(20):
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"alive"):
+                some = connection.recv(65536)
+                assert some
+                answer += some
+
+
+def test_clients_that_hang_up_leave_nothing_behind(server: Client, photo: bytes) -> None:
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
+    for sent in (
+        head[:20].encode(),
+        head.encode(),
+        head.encode() + photo[:99],
+        head.encode() + photo,
+    ):
+        for _ in range(5):
+            connection = connect(server)
+            connection.sendall(sent)
+            connection.close()
+    assert server.ask("/predict", photo).status == 200
+    wait_until_nothing_is_held(server)
+
+
+def test_a_lying_length_is_no_way_in(server: Client, photo: bytes) -> None:
+    with closing(connect(server)) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n" + photo
+        )
+        assert b" 415 " in connection.recv(65536)
+    for head in (b"Content-Length: -1", b"Content-Length: 4\r\nContent-Length: 5", b"\x00: 1"):
+        with closing(connect(server)) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n"
+            )
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert server.ask("/livez").status == 200
+
+
+def test_memory_for_bodies_is_shared(start_server: Start, photo: bytes) -> None:
+    service = Service(SHIPPED)
+    service.memory = HeldBytes(len(photo) + 1000)
+    client = start_server(service)
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
+    with closing(connect(client)) as unfinished:
+        unfinished.sendall(head.encode() + photo[:5000])
+        while held_bytes(client) < 5000:
+            time.sleep(0.01)
+        refused = client.ask("/predict", photo)
+        assert (refused.status, refused.json["error"]["kind"]) == (503, "busy")
+        assert refused.headers["retry-after"] == "1"
+    wait_until_nothing_is_held(client)
+    assert client.ask("/predict", photo).status == 200
+
+
+def test_connections_over_the_limit_are_told_to_come_back(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("petclassify.runtime.serve.run.connection_limit", lambda: 3)
+    client = start_server(Service(SHIPPED))
+    held = [connect(client) for _ in range(3)]
+    with closing(connect(client)) as one_more:
+        received = read_all(one_more)
+    assert received.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1\r\n" in received
+    for connection in held:
+        connection.close()
+    assert client.ask("/livez").status == 200
+
+
+def test_a_thousand_at_once_are_answered_or_told_to_come_back(server: Client, photo: bytes) -> None:
+    allow_open_files(1200)
+    request = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n"
+    whole = request.encode() + b"Connection: close\r\n\r\n" + photo
+    selector = selectors.DefaultSelector()
+    unsent: dict[socket.socket, bytes] = {}
+    answers: dict[socket.socket, bytes] = {}
+    slowest = 0.0
+    for _ in range(1000):
+        connection = connect(server)
+        connection.setblocking(False)
+        unsent[connection], answers[connection] = whole, b""
+        selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+    deadline = time.monotonic() + 120
+    asked = 0.0
+    while selector.get_map():
+        assert time.monotonic() < deadline
+        for key, events in selector.select(timeout=0.05):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            if events & selectors.EVENT_WRITE:
+                sent = connection.send(unsent[connection])
+                unsent[connection] = unsent[connection][sent:]
+                if not unsent[connection]:
+                    selector.modify(connection, selectors.EVENT_READ)
+            if events & selectors.EVENT_READ:
+                some = connection.recv(65536)
+                answers[connection] += some
+                if not some:
+                    selector.unregister(connection)
+                    connection.close()
+        if time.monotonic() - asked > 0.2:
+            asked = time.monotonic()
+            before = processor_seconds(server)
+            assert server.ask("/livez").status == 200
+            slowest = max(slowest, processor_seconds(server) - before)
+    statuses = [answer[9:12] for answer in answers.values()]
+    assert set(statuses) == {b"200", b"503"}, set(statuses)
+    assert all(b"retry-after: 1\r\n" in a for a in answers.values() if a[9:12] == b"503")
+    assert slowest < usable_cores()  # a second of each, as other tests share them
+    assert server.ask("/predict", photo).status == 200
+    wait_until_nothing_is_held(server)
+
+
+def test_other_sites_and_other_names_are_refused(server: Client, photo: bytes) -> None:
+    here = f"127.0.0.1:{server.port}"
+    for headers in (
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": f"http://{here}.evil.example"},
+        {"sec_fetch_site": "cross-site", "origin": f"http://{here}"},
+        {"sec_fetch_site": "same-site"},
+    ):
+        answer = server.ask("/predict", photo, **headers)
+        assert (answer.status, answer.json["error"]["kind"]) == (403, "cross_origin"), headers
+    for headers in (
+        {"origin": f"http://{here}"},
+        {"sec_fetch_site": "same-origin"},
+        {"sec_fetch_site": "none"},
+        {"host": "localhost"},
+        {"host": "[::1]:8000"},
+    ):
+        assert server.ask("/predict", photo, **headers).status == 200, headers
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "[", "0.0.0.0"):
+        answer = server.ask("/model", host=host)
+        assert (answer.status, answer.json["error"]["kind"]) == (421, "wrong_host"), host
+
+
+def test_the_page_runs_nothing_but_its_own(server: Client) -> None:
+    for path in ("/", "/page.js", "/style.css", "/icon.svg"):
+        headers = server.ask(path).headers
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self';")
+        assert "unsafe" not in policy
+        assert headers["referrer-policy"] == "no-referrer"
+    for path in ("/", "/model", "/nothing", "/livez"):
+        headers = server.ask(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in headers
+        assert "server" not in headers
+
+
+def test_the_log_has_one_json_object_a_request(server: Client, photo: bytes) -> None:
+    server.ask("/earlier")
+    while not any("/earlier" in line for line in server.log):
+        time.sleep(0.01)
+    before = len(server.log)
+    server.ask("/predict", photo)
+    server.ask("/no%0Aline%22%1b[31m")
+    server.ask("/" + "long" * 1000)
+    server.ask("/livez")
+    server.ask("/metrics")
+    while len(server.log) < before + 3:
+        time.sleep(0.01)
+    entries = [json.loads(line) for line in server.log[before:]]
+    assert [entry["path"] for entry in entries] == [
+        "/predict",
+        '/no\nline"\x1b[31m',
+        ("/" + "long" * 1000)[:200],
+    ]
+    first = entries[0]
+    assert (first["method"], first["status"], first["photos"]) == ("POST", 200, 1)
+    assert (first["bytes"], first["client"]) == (len(photo), "127.0.0.1")
+    assert 0 < first["ms"] < 10_000
