@@ -13,6 +13,7 @@ import io
 import warnings
 
 import numpy as np
+import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -86,8 +87,11 @@ def find_activations(model: onnx.ModelProto, head_weight: str) -> str | None:
         return None
     name: str = node.input[0]
     session = onnxruntime.InferenceSession(with_outputs(model.SerializeToString(), [name]))
-    _, *shape = session.get_outputs()[-1].shape  # ONNX Runtime infers it where onnx cannot
-    return name if sorted(shape)[0] > 1 else None
+    (pixels,) = session.get_inputs()
+    (_, *shape) = session.run([name], {pixels.name: np.zeros((1, *pixels.shape[1:]), np.uint8)})[
+        0
+    ].shape
+    return name if min(shape) > 1 else None
 
 
 def _is_mean_over_positions(node: onnx.NodeProto) -> bool:

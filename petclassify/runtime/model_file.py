@@ -165,10 +165,17 @@ def parse_model(
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # which would print on stdout and try the same once more
+        )
+        _check_signature(session, info, others)
+    except ModelError:
+        raise
     except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
         raise ModelError(f"ONNX Runtime cannot load it: {first_line(error)}") from error
-    _check_signature(session, info, others)
     return session, info
 
 

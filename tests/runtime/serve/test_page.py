@@ -66,6 +66,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             # The browser notes every photo that is refused, as a failed request.
             lambda said: None if FAILED_REQUEST in said.text else faults.append(said.text),
         )
+        page.on("filechooser", lambda _: None)  # asked for early, none is shown unseen
         page.goto(origin)
         expect(page.locator("#about")).to_contain_text("This model tells")
         return page
