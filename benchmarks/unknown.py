@@ -123,11 +123,18 @@ def main() -> None:
 
 
 def latencies_ms(model: Path, pixels: np.ndarray) -> tuple[float, float]:
-    """One run with both outputs, and one of the graph cut off before familiarity."""
+    """One run with both outputs, and one of the graph cut off before familiarity.
+
+    On one thread, in turns: two sessions' idle threads would slow one another.
+    """
     whole = onnx.load(model / "model.onnx" if model.is_dir() else model)
     cut = onnx.utils.Extractor(whole).extract_model([INPUT], [PROBABILITIES])
+    one_thread = onnxruntime.SessionOptions()
+    one_thread.intra_op_num_threads = 1
     sessions = [
-        onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(
+            one.SerializeToString(), one_thread, providers=["CPUExecutionProvider"]
+        )
         for one in (whole, cut)
     ]
     seconds: list[list[float]] = [[], []]

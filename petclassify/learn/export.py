@@ -187,7 +187,7 @@ def _in_int8(
     # Photos stand class by class; those compared and those for calibration are of all classes.
     order = np.random.default_rng(0).permutation(len(pixels))
     floats = onnx.load_from_string(content)
-    quantised = quantise(floats, pixels[order])
+    quantised = halve_weights(quantise(floats, pixels[order]))  # of what stays in float
     photos, pixels = _read_pixels(_spread([*val], MOST_JUDGED), MOST_JUDGED, resize)
     labels = np.array([model.class_names.index(val[photo]) for photo in photos])
     check_agreement(floats, quantised, pixels, labels)

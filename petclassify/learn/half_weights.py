@@ -12,16 +12,24 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 _LEAST_VALUES = 256  # smaller tensors are not worth a node
+_QUANTISERS = {"QuantizeLinear", "DequantizeLinear"}
 _LARGEST = float(np.finfo(np.float16).max)
 
 
 def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large weights as float16. What float16 cannot hold stays as it is."""
+    """Store large weights as float16.
+
+    What float16 cannot hold stays as it is, and so do the scales of an int8 model: runtimes read
+    them before they fold anything.
+    """
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
+    scales = {
+        name for node in model.graph.node if node.op_type in _QUANTISERS for name in node.input
+    }
     casts = []
     for tensor in halved.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
+        if tensor.data_type != TensorProto.FLOAT or tensor.name in scales:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < _LEAST_VALUES or not np.all(np.abs(values) <= _LARGEST):

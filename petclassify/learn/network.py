@@ -21,10 +21,10 @@ from petclassify.errors import ModelError, UsageError
 from petclassify.files import write_whole
 from petclassify.learn.backbones import Backbone, FeatureExtractor, empty_backbone
 from petclassify.learn.calibration import Calibration
-from petclassify.learn.familiarity import Familiarity
+from petclassify.learn.familiarity import NEAREST, Familiarity
 from petclassify.learn.head import Head
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METADATA_KEY = "petclassify"
 
 
@@ -56,7 +56,8 @@ class Network(nn.Module):
         shares = torch.softmax(self.head(features) / self.temperature, dim=1)
         probabilities = shares + self.doubt * (1 / shares.shape[1] - shares)
         cosines = nn.functional.normalize(features, dim=1) @ self.prototypes.T
-        familiarity = (cosines.amax(dim=1) / self.typical).clamp(0, 1)
+        near = cosines.topk(min(NEAREST, len(self.prototypes)), dim=1).values
+        familiarity = (near.mean(dim=1) / self.typical).clamp(0, 1)
         return probabilities, familiarity
 
 

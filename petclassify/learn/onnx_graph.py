@@ -13,7 +13,6 @@ import io
 import warnings
 
 import numpy as np
-import numpy as np
 import onnx
 import onnxruntime
 import torch

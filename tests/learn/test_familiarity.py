@@ -85,8 +85,7 @@ def test_by_folds_no_photo_is_held_against_itself() -> None:
     features, labels = clouds(60, seed=0)
     by_folds = fit_familiarity_by_folds(features, labels, np.arange(60) % 5, seed=0)
     against_itself = fit_familiarity(features, labels, features, seed=0)
-    assert against_itself.typical == pytest.approx(1, abs=1e-6), "each photo is a prototype"
-    assert by_folds.typical < 0.9999
+    assert by_folds.typical < against_itself.typical - 0.005, "there each photo is a prototype"
 
 
 @pytest.mark.parametrize(
