@@ -102,12 +102,12 @@ def main() -> None:
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for row in zip(files, seconds, one, two, strict=True):
             file, made_s, *per_second = row
-            judged = evaluate(given.data, file)
+            judged = evaluate(given.data, file).judged
             print(
                 f"| {file.name} | {file.stat().st_size / 1e6:.2f} MB | {made_s:.0f} s | "
                 f"{per_second[0]:.0f}/s | {per_second[1]:.0f}/s | "
                 f"{judged.metrics.accuracy:.2%} | {judged.metrics.log_loss:.4f} | "
-                f"{judged.known_share:.1%} |"
+                f"{judged.known.mean():.1%} |"
             )
         print("\n| standalone | photos | largest difference | graph | decode, graph | predict |")
         print("| --- | --- | --- | --- | --- | --- |")
