@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -95,6 +96,10 @@ def check(
             raise UsageError(
                 f"{path}: lies in the data set, where nothing is written. Choose another"
             )
+    if write_exclude is not None and os.path.lexists(write_exclude):
+        raise UsageError(
+            f"{write_exclude}: is there, and may have been edited. Move it away, or name another"
+        )
     config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
     index = check_request(config)
     from petclassify.learn.check import check as run

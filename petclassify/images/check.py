@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -109,28 +109,45 @@ def _look(index: Index, sample: Sample, split: Split) -> _Seen | Unreadable:
 def _find_copies(
     photos: Sequence[Photo], thumbnails: Sequence[Thumbnails]
 ) -> tuple[tuple[str, ...], tuple[CopyGroup, ...]]:
-    """For each photo the name of its group, and the groups of more than one."""
+    """For each photo the name of its group, and the copies.
+
+    A group is all that hangs together, so that no head judges what it has seen a copy of. Copies
+    are told more narrowly, all like the first of them: a burst of photos, each like the next one
+    but not like the last, is no reason to leave all but one out.
+    """
     first_of: dict[str, int] = {}
-    equal = [(first_of.setdefault(p.digest, place), place) for place, p in enumerate(photos)]
+    firsts = [first_of.setdefault(photo.digest, place) for place, photo in enumerate(photos)]
     distinct = sorted(first_of.values())
-    alike = []
+    like: dict[int, dict[int, float]] = defaultdict(dict)
     if distinct:
-        stacked = np.stack([thumbnails[place] for place in distinct])
-        alike = [(distinct[p.first], distinct[p.second], p.likeness) for p in near_pairs(stacked)]
-    leaders = connected(len(photos), [*equal, *((first, second) for first, second, _ in alike)])
-    likeness: dict[int, float] = defaultdict(lambda: 1.0)
-    for first, _, found in alike:
-        likeness[leaders[first]] = min(likeness[leaders[first]], found)
-    members: dict[int, list[Photo]] = defaultdict(list)
-    for photo, leader in zip(photos, leaders, strict=True):
-        members[leader].append(photo)
-    copies = [
-        CopyGroup(tuple(same), likeness[leader])
-        for leader, same in members.items()
-        if len(same) > 1
-    ]
-    copies.sort(key=lambda one: (WHERE.index(one.where), not one.in_two_classes, -one.likeness))
-    return tuple(photos[leader].digest for leader in leaders), tuple(copies)
+        for pair in near_pairs(np.stack([thumbnails[place] for place in distinct])):
+            first, second = distinct[pair.first], distinct[pair.second]
+            like[first][second] = like[second][first] = pair.likeness
+    pairs = [(first, second) for first, others in like.items() for second in others]
+    leaders = connected(len(photos), [*enumerate(firsts), *pairs])
+    return tuple(photos[leader].digest for leader in leaders), _copies(photos, firsts, like)
+
+
+def _copies(
+    photos: Sequence[Photo], firsts: Sequence[int], like: Mapping[int, Mapping[int, float]]
+) -> tuple[CopyGroup, ...]:
+    """Copies of one photo each, the worst first; each photo in one group at most."""
+    equal: dict[int, list[int]] = defaultdict(list)
+    for place, first in enumerate(firsts):
+        equal[first].append(place)
+    taken: set[int] = set()
+    groups: list[CopyGroup] = []
+    for first in equal:
+        if first in taken:
+            continue
+        near = {place: found for place, found in like.get(first, {}).items() if place not in taken}
+        taken |= {first, *near}
+        members = sorted(place for one in (first, *near) for place in equal[one])
+        if len(members) > 1:
+            alike = min(near.values(), default=1.0)
+            groups.append(CopyGroup(tuple(photos[place] for place in members), alike))
+    groups.sort(key=lambda one: (WHERE.index(one.where), not one.in_two_classes, -one.likeness))
+    return tuple(groups)
 
 
 def find_odd_sizes(

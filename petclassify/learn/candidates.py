@@ -106,11 +106,9 @@ def familiarity_of(
 ) -> Familiarity:
     """What the shipped network knows, see `learn.familiarity`."""
     if frozen is not None and shipped.extractor is frozen.backbone.extractor:
-        members = dataset.of(*FITTED_SPLITS)
+        members = clustered(dataset)
         labels = np.array([member.label for member in members])
-        chosen = spread_over_classes(labels, MAX_FITTED_PHOTOS)
-        labels = labels[chosen]
-        digests = [members[place].digest for place in chosen]
+        digests = [member.digest for member in members]
         folds = assign_folds(labels.tolist(), digests, N_FOLDS, seed)
         features = frozen.cache.get(digests, views=1)[:, 0]
         return fit_familiarity_by_folds(features, labels, folds, seed)
@@ -118,6 +116,13 @@ def familiarity_of(
     features, labels = features_of(shipped.extractor, dataset.of("train"), resize, engine)
     held_out, _ = features_of(shipped.extractor, dataset.of("val"), resize, engine)
     return fit_familiarity(features, labels, held_out, seed)
+
+
+def clustered(dataset: Dataset) -> list[Member]:
+    """The fitted photos whose features make a frozen network's prototypes, and set their scale."""
+    members = dataset.of(*FITTED_SPLITS)
+    labels = np.array([member.label for member in members])
+    return [members[place] for place in spread_over_classes(labels, MAX_FITTED_PHOTOS)]
 
 
 def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:

@@ -40,13 +40,14 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
     if dataset.unreadable:
         yield f"Left out, since they cannot be read: {_counted(dataset.unreadable, 'photo')}."
     exact = [same for same in dataset.copies() if len({member.split for member in same}) > 1]
+    held_out = {m.path for same in exact for m in same if m.split != "train"}
     near = [] if frozen is None else near_copies(dataset, frozen)
     if exact or near:
         first, second = near[0] if near else exact[0][:2]
         yield (
             "In more than one split, the same or nearly: "
-            f"{_counted([*exact, *near], 'photo')}, for example {dataset.name_of(first)} and "
-            f"{dataset.name_of(second)}. That flatters the figures."
+            f"{_counted([*held_out, *near], 'held-out photo')}, for example "
+            f"{dataset.name_of(first)} and {dataset.name_of(second)}. That flatters the figures."
         )
     wrong = [
         finding

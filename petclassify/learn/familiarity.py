@@ -65,12 +65,14 @@ class Familiarity:
         prototypes: (P, num_features), of length 1.
         typical: the median over held-out photos of their mean cosine to the nearest prototypes.
         threshold: the familiarity from which on a photo is known.
+        held_out: (N,), of the photos that set scale and threshold, in their order.
 
     """
 
     prototypes: Features
     typical: float
     threshold: float
+    held_out: NDArray[np.float64]
 
 
 def fit_familiarity(train: Features, labels: Labels, held_out: Features, seed: int) -> Familiarity:
@@ -109,9 +111,7 @@ def fit_familiarity_by_folds(
 
 def familiarity_by(scale: Familiarity, features: Features) -> NDArray[np.float64]:
     """How familiar photos are, as the graph of the model file says it, (N,), 0 to 1."""
-    cosines = _nearest(features, scale.prototypes).astype(np.float64)
-    familiarity: NDArray[np.float64] = np.clip(cosines / scale.typical, 0, 1)
-    return familiarity
+    return _of_typical(_nearest(features, scale.prototypes), scale.typical)
 
 
 def features_of(
@@ -194,7 +194,12 @@ def _scaled(prototypes: Features, cosines: Features) -> Familiarity:
     log.info("familiarity: %d prototypes; known from %.3f on", len(prototypes), threshold)
     if threshold == 0:
         log.warning("the features do not tell known photos from others: all will be called known")
-    return Familiarity(prototypes, typical, threshold)
+    return Familiarity(prototypes, typical, threshold, _of_typical(cosines, typical))
+
+
+def _of_typical(cosines: Features, typical: float) -> NDArray[np.float64]:
+    familiarity: NDArray[np.float64] = np.clip(cosines.astype(np.float64) / typical, 0, 1)
+    return familiarity
 
 
 def _nearest(features: Features, prototypes: Features) -> Features:

@@ -71,10 +71,10 @@ def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Hea
         label: the class.
 
     Returns:
-        (rows, columns), 0 to 1.
+        (rows, columns), 0 to 1; all 0 where nothing speaks for it.
 
     Raises:
-        ModelError: no layer has positions that the answer depends on.
+        ModelError: no layer has positions.
 
     """
     images = torch.from_numpy(pixels.astype(np.float32)).unsqueeze(0)
@@ -83,6 +83,7 @@ def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Hea
         logits: Tensor = network.head(network.extractor(images))
         return logits - logits.mean(dim=1, keepdim=True)
 
+    heat: Heat | None = None
     for layer, shape in reversed(_layers_with_positions(network, images)):
         channels_first = len(shape) == 4 and shape[2] == shape[3]
         method = LayerGradCam if channels_first else LayerGradientXActivation
@@ -90,8 +91,11 @@ def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Hea
             warnings.simplefilter("ignore")  # Captum tells of hooks that it sets and removes
             found = method(contrasts, layer).attribute(images, target=label).detach()
         evidence = found[0, 0] if channels_first else _on_grid(found[0])
-        if evidence.abs().max() > 0:
-            return to_heat(evidence.numpy())
+        heat = to_heat(evidence.numpy())
+        if heat.any():
+            return heat
+    if heat is not None:  # nothing speaks for the class anywhere: dead units
+        return heat
     raise ModelError("no layer of its network keeps positions, so where it looked cannot be shown")
 
 

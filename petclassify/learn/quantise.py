@@ -105,8 +105,8 @@ def check_agreement(
     Args:
         model: the float one.
         quantised: made of it.
-        pixels: (N, height, width, 3), validation photos.
-        labels: (N,).
+        pixels: (N, height, width, 3), validation photos first.
+        labels: (M,), of these; accuracies are theirs.
 
     Raises:
         ModelError: too many photos get another class, or are no longer called known, or
@@ -115,7 +115,9 @@ def check_agreement(
     """
     before, after = (_verdicts(one, pixels) for one in (model, quantised))
     agreement = float(np.mean(np.all(before == after, axis=1)))
-    accuracies = [float(np.mean(verdicts[:, 0] == labels)) for verdicts in (before, after)]
+    accuracies = [
+        float(np.mean(verdicts[: len(labels), 0] == labels)) for verdicts in (before, after)
+    ]
     lost = accuracies[0] - accuracies[1]
     log.info(
         "int8: agrees with float on %.2f %% of %d photos, accuracy %.2f %% after %.2f %%",

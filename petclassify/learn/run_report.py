@@ -8,7 +8,7 @@ import numpy as np
 
 from petclassify.errors import NoActivationMapsError
 from petclassify.images.index import Sample, Split
-from petclassify.learn.candidates import Candidate
+from petclassify.learn.candidates import Candidate, clustered
 from petclassify.learn.data_findings import describe_data
 from petclassify.learn.dataset import Dataset
 from petclassify.learn.familiarity import Familiarity, familiarity_by
@@ -18,6 +18,7 @@ from petclassify.learn.run_folder import RunFolder
 from petclassify.report.evaluate import judge
 from petclassify.report.judged import Judged
 from petclassify.report.page import Explain, Report, write_report
+from petclassify.report.verdict import HeldOut
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.explain import Explainer
 from petclassify.runtime.scoring import THREADS_IN_NETWORK
@@ -55,7 +56,7 @@ def write_run_report(
         title=folder.path.resolve().name,
         info=classifier.info,
         judged=judged,
-        split=split,
+        held_out=HeldOut.TEST if split == "test" else HeldOut.VAL,
         command=command,
         explain=_explainer(folder.model, model, classifier),
         curves=folder.curves.read_bytes(),
@@ -74,6 +75,10 @@ def _judged_by_features(
     """What the features of the frozen pass give; no photo is run again."""
     places = [i for i, member in enumerate(shipped.members) if member.split == split]
     members = [shipped.members[place] for place in places]
+    # A fitted photo is one of its own prototypes; what counts is how it was known without it.
+    by_folds = dict(
+        zip((m.digest for m in clustered(dataset)), familiarity.held_out.tolist(), strict=True)
+    )
     features = frozen.cache.get([member.digest for member in members], views=1)[:, 0]
     return Judged(
         dataset.class_names,
@@ -81,7 +86,12 @@ def _judged_by_features(
         tuple(dataset.name_of(member) for member in members),
         np.array([member.label for member in members]),
         shipped.probabilities[places],
-        familiarity_by(familiarity, features),
+        np.array(
+            [
+                by_folds.get(member.digest, one)
+                for member, one in zip(members, familiarity_by(familiarity, features), strict=True)
+            ]
+        ),
         familiarity.threshold,
     )
 

@@ -14,7 +14,7 @@ from petclassify.report.metrics import Metrics, measure, photo_losses
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Photos that the judging weights never saw.
+    """Labelled photos and what a model says of them.
 
     Attributes:
         class_names: in the order of the labels.

@@ -1,12 +1,13 @@
 """report.html: one page for the person who must decide whether to deploy a model.
 
-Everything on it rests on photos that the judging weights never saw. Each figure says on how
-many, and between which values the true one lies with 95 % confidence.
+It says how the judged photos stand to the model, on how many each figure rests, and between
+which values the true one lies with 95 % confidence.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from petclassify.errors import ImageError, NoActivationMapsError, UsageError
-from petclassify.files import write_whole
-from petclassify.images.index import Split
+from petclassify.errors import ImageError, ModelError, NoActivationMapsError, UsageError
+from petclassify.files import replaceable, write_whole
 from petclassify.images.photo import read_image
 from petclassify.report.evaluate import Evaluation
 from petclassify.report.figures import draw_coverage, draw_reliability
@@ -32,9 +32,9 @@ from petclassify.report.metrics import (
     share_interval,
     uncalibrated,
 )
-from petclassify.report.verdict import reach_verdict
+from petclassify.report.verdict import LEAST_ACCURACY, HeldOut, reach_verdict
 from petclassify.runtime.explain import Explainer, Explanation
-from petclassify.runtime.model_file import ModelInfo
+from petclassify.runtime.model_file import ModelInfo, model_name
 
 SHOWN_PHOTOS = 12  # of a kind
 SHOWN_CLASSES = 12  # in a confusion matrix; of more, the commonest confusions are listed
@@ -52,7 +52,7 @@ class Report:
         title: what was judged.
         info: what the model file says of itself.
         judged: the photos.
-        split: which they are; None where the data has no splits.
+        held_out: how they stand to the model.
         command: the line that made the report.
         explain: shows where the model looked; None where that cannot be shown.
         curves: the training's, as a PNG.
@@ -63,7 +63,7 @@ class Report:
     title: str
     info: ModelInfo
     judged: Judged
-    split: Split | None
+    held_out: HeldOut
     command: str
     explain: Explain | None = None
     curves: bytes | None = None
@@ -95,14 +95,15 @@ def report_of(found: Evaluation, model: Path, command: str) -> Report:
     """
     run = model if model.is_dir() else model.parent
     curves = run / "curves.png"
+    in_run = (run / "config.json").is_file() and curves.is_file()
     return Report(
-        title=f"{run.resolve().name} on {found.data.resolve().name}",
+        title=f"{model_name(model)} on {found.data.resolve().name}",
         info=found.info,
         judged=found.judged,
-        split=found.split,
+        held_out=HeldOut.UNTOLD,
         command=command,
         explain=_explainer(model),
-        curves=curves.read_bytes() if curves.is_file() else None,
+        curves=curves.read_bytes() if in_run else None,
     )
 
 
@@ -117,21 +118,29 @@ def write_report(report: Report, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Raises:
-        UsageError: there is a file of that name which petclassify did not make.
         EnvironmentFault: it cannot be written.
 
     """
-    refuse_foreign(path)
     write_whole(path, render_report(report))
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise UsageError for a file that is there and that petclassify did not make."""
-    if path.is_file():
+    """Raise UsageError for a file that is there and no evaluation's report.
+
+    That of a run belongs to the run.
+
+    Raises:
+        UsageError: so it is.
+        EnvironmentFault: no file can be there.
+
+    """
+    if replaceable(path).is_file():
         with path.open("rb") as stream:
             ours = GENERATOR in stream.read(1024)
         if not ours:
             raise UsageError(f"{path}: is there, and no report of petclassify. Name another")
+        if (path.parent / "checkpoint.safetensors").is_file():
+            raise UsageError(f"{path}: is the report of a training run. Name another")
 
 
 def render_report(report: Report) -> bytes:
@@ -149,7 +158,8 @@ def render_report(report: Report) -> bytes:
         report=report,
         metrics=metrics,
         before=before,
-        verdict=reach_verdict(judged, report.split, report.findings),
+        verdict=reach_verdict(judged, report.held_out, report.findings),
+        least_accuracy=LEAST_ACCURACY,
         accuracy_interval=share_interval(int(right.sum()), metrics.count),
         loss_interval=mean_interval(judged.losses),
         known_share=float(known.mean()),
@@ -205,7 +215,8 @@ def _show(report: Report, place: int) -> _Shown:
     photo = heat = None
     try:
         if report.explain is not None:
-            heat = picture_uri(report.explain(judged.paths[place]).overlay, PICTURE_SIDE)
+            with contextlib.suppress(ModelError):  # a page without a heat map is still a page
+                heat = picture_uri(report.explain(judged.paths[place]).overlay, PICTURE_SIDE)
         photo = picture_uri(read_image(judged.paths[place], PICTURE_SIDE), PICTURE_SIDE)
     except ImageError:
         pass  # it was read before, and has gone since; its figures stand

@@ -15,24 +15,27 @@ Source: Zhou et al. 2016, "Learning deep features for discriminative localizatio
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
-from petclassify.runtime.model_file import HEAD_WEIGHT, load_model
-from petclassify.runtime.photos import STDIN, find_photos
+from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, load_model, parse_model
+from petclassify.runtime.photos import STDIN, find_photos, is_stored
 from petclassify.runtime.scoring import Scored, content_of
 
+_SOFTWARE = "petclassify explain"
 LONGEST_SIDE = 1024  # of an overlay
 _OUTSIDE = 0.45  # how dark the part of a photo is drawn that the network did not see
 _STRENGTH = 0.75  # of the colour where the heat is greatest
@@ -85,7 +88,15 @@ class Explainer:
         """
         path = Path(path)
         path = path / "model.onnx" if path.is_dir() else path
-        session, info = load_model(path, threads, with_activations=True)
+        return cls._of(*load_model(path, threads, with_activations=True))
+
+    @classmethod
+    def parse(cls, content: bytes, threads: int = 0) -> Explainer:
+        """Open a model file's bytes; see `load`."""
+        return cls._of(*parse_model(content, threads, with_activations=True))
+
+    @classmethod
+    def _of(cls, session: onnxruntime.InferenceSession, info: ModelInfo) -> Explainer:
         assert info.activations is not None
         return cls(Classifier(session, info), info.activations)
 
@@ -115,7 +126,7 @@ def explain_photos(
     Args:
         explain: of an `Explainer`, or of `learn.grad_cam.GradCam`.
         inputs: as for `predict`.
-        out: the folder; a picture of the same name in it is replaced.
+        out: the folder. Pictures that an earlier run made there are replaced, others are not.
 
     Yields:
         For each overlay its path and the prediction; for a photo that fails its name and why.
@@ -125,25 +136,50 @@ def explain_photos(
         EnvironmentFault: it cannot be written.
 
     """
+    stored = next(filter(is_stored, inputs), None)
+    if stored is not None:
+        raise UsageError(f"{stored}: photos in object stores cannot be explained. Fetch them first")
     photos = list(find_photos(inputs))
     for name, place in photos:
         if isinstance(place, Path) and place.resolve().parent == out.resolve():
             raise UsageError(f"--out {out} holds {name}, which is to be explained. Name another")
     with disk_faults_named(out):
         out.mkdir(parents=True, exist_ok=True)
-    taken: Counter[str] = Counter()
+    taken: set[Path] = set()
     for name, place in photos:
         try:
             explanation = explain(content_of(place))
         except ImageError as error:
             yield Scored(name, error)
             continue
-        stem = "stdin" if name == STDIN else Path(name).stem
-        taken[stem] += 1
-        path = out / (f"{stem}.png" if taken[stem] == 1 else f"{stem}-{taken[stem]}.png")
+        path = _free_path(out, "stdin" if name == STDIN else Path(name).stem, taken)
+        taken.add(path)
         with written_whole(path) as temporary:
-            explanation.overlay.save(temporary, format="png")
+            explanation.overlay.save(temporary, format="png", pnginfo=_signature())
         yield Scored(str(path), explanation.prediction)
+
+
+def _free_path(out: Path, stem: str, taken: set[Path]) -> Path:
+    """The first of STEM.png, STEM-2.png, ... that this run did not write, nor anybody else."""
+    for number in itertools.count(1):
+        path = out / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
+        if path not in taken and (not os.path.lexists(path) or _is_ours(path)):
+            return path
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def _signature() -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", _SOFTWARE)
+    return info
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:

@@ -132,17 +132,27 @@ def load_model(
         ModelError: it is missing, damaged, foreign, or does not fit its own metadata.
 
     """
-    try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise ModelError(f"{path}: refused: larger than 2 GiB")
-        content = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ModelError(f"{path}: this model file cannot be read: {reason}") from error
+    content = read_model(path)
     try:
         return parse_model(content, threads, with_activations=with_activations)
     except ModelError as error:
         raise type(error)(f"{path}: refused: {error}") from error
+
+
+def read_model(path: Path) -> bytes:
+    """Read a model file's bytes.
+
+    Raises:
+        ModelError: it is missing, too large, or cannot be read.
+
+    """
+    try:
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise ModelError(f"{path}: refused: larger than 2 GiB")
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ModelError(f"{path}: this model file cannot be read: {reason}") from error
 
 
 def parse_model(
@@ -199,6 +209,14 @@ def _check_signature(
     }
     if outputs != scores:
         raise ModelError(f"its outputs are {outputs}, its metadata says {scores}")
+
+
+def model_name(model: Path) -> str:
+    """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike."""
+    path = model.resolve()
+    if path.is_dir():
+        return path.name
+    return path.parent.name if path.name == "model.onnx" else path.stem
 
 
 def first_line(error: Exception) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from petclassify.errors import EnvironmentFault, ImageError, UsageError
 from petclassify.files import replaceable
+from petclassify.runtime.object_store import is_uri
 from petclassify.runtime.output import outcome_of, to_fields
 from petclassify.runtime.photos import signature_of
 from petclassify.runtime.scoring import Scored, Source
@@ -35,18 +36,20 @@ BEGIN EXCLUSIVE;
 PRAGMA application_id = {_OURS};
 CREATE TABLE origin (text TEXT NOT NULL);
 CREATE TABLE predictions (
-    name BLOB PRIMARY KEY, signature TEXT NOT NULL, outcome TEXT NOT NULL
+    photo BLOB PRIMARY KEY, signature TEXT NOT NULL, outcome TEXT NOT NULL, run INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 _RUN = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 DROP TABLE IF EXISTS listed;
-CREATE TABLE listed (place INTEGER PRIMARY KEY, name BLOB NOT NULL, outcome TEXT);
+CREATE TABLE listed (
+    place INTEGER PRIMARY KEY, name BLOB NOT NULL, photo BLOB NOT NULL, outcome TEXT
+);
 """
 _ROWS = """
 SELECT listed.name, coalesce(listed.outcome, predictions.outcome)
-FROM listed LEFT JOIN predictions USING (name) ORDER BY place
+FROM listed LEFT JOIN predictions USING (photo) ORDER BY place
 """
 
 
@@ -60,7 +63,8 @@ class PartialResult:
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
-        (self.count,) = database.execute("SELECT count(*) FROM predictions").fetchone()
+        counted = "SELECT count(*), coalesce(max(run), 0) + 1 FROM predictions"
+        self.count, self._run = database.execute(counted).fetchone()
         self.kept = 0
         self._database = database
         self._being_scored: deque[tuple[int, str | None]] = deque()
@@ -69,9 +73,10 @@ class PartialResult:
         """List photos, and yield those that have no prediction yet."""
         for place, (name, source) in enumerate(photos):
             signature = signature_of(source)
-            if signature is not None and self._stands(name, signature):
+            run = None if signature is None else self._scored_by(name, signature)
+            if run is not None:
                 self._list(place, name, None)
-                self.kept += 1
+                self.kept += run < self._run
             else:
                 self._being_scored.append((place, signature))
                 yield name, source
@@ -82,8 +87,8 @@ class PartialResult:
         outcome = json.dumps(to_fields(scored.outcome))
         lasting = signature is not None and not isinstance(scored.outcome, ImageError)
         if lasting:
-            row = os.fsencode(scored.name), signature, outcome
-            self._database.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?, ?)", row)
+            row = _key(scored.name), signature, outcome, self._run
+            self._database.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?, ?, ?)", row)
             self.count += 1
         self._list(place, scored.name, None if lasting else outcome)
         self._database.commit()
@@ -93,13 +98,20 @@ class PartialResult:
         for name, outcome in self._database.execute(_ROWS):
             yield Scored(os.fsdecode(name), outcome_of(json.loads(outcome)))
 
-    def _stands(self, name: str, signature: str) -> bool:
-        query = "SELECT 1 FROM predictions WHERE name = ? AND signature = ?"
-        return self._database.execute(query, (os.fsencode(name), signature)).fetchone() is not None
+    def _scored_by(self, name: str, signature: str) -> int | None:
+        """The number of the run whose prediction stands for a photo."""
+        query = "SELECT run FROM predictions WHERE photo = ? AND signature = ?"
+        found = self._database.execute(query, (_key(name), signature)).fetchone()
+        return None if found is None else int(found[0])
 
     def _list(self, place: int, name: str, outcome: str | None) -> None:
-        row = place, os.fsencode(name), outcome
-        self._database.execute("INSERT INTO listed VALUES (?, ?, ?)", row)
+        row = place, os.fsencode(name), _key(name), outcome
+        self._database.execute("INSERT INTO listed VALUES (?, ?, ?, ?)", row)
+
+
+def _key(name: str) -> bytes:
+    """What a photo is known by: its place, whatever folder the command is run in."""
+    return os.fsencode(name if is_uri(name) else os.path.abspath(name))  # noqa: PTH100
 
 
 @contextmanager

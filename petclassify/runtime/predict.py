@@ -14,6 +14,7 @@ from typing import Literal, TextIO
 import petclassify
 from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
+from petclassify.images.walk import is_image_name
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.output import Format, row_writer
 from petclassify.runtime.photos import STDIN, find_photos, is_stored
@@ -81,7 +82,7 @@ def predict(
     """
     _refuse_unreadable(inputs, engine)
     if output is not None:
-        _refuse_overwriting(output, [*inputs, model])
+        _refuse_overwriting(output, [*inputs, model, model / "model.onnx"])
     one_photo = len(inputs) == 1 and not os.path.isdir(inputs[0])  # noqa: PTH112
     classifier = Classifier.load(model, threads=0 if one_photo else THREADS_IN_NETWORK)
     score = functools.partial(score_photos, classifier)
@@ -118,6 +119,8 @@ def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:
 
 
 def _refuse_overwriting(output: Path, read: Sequence[str | Path]) -> None:
+    if is_image_name(output.name):
+        raise UsageError(f"--output {output} has the name of an image. Name a file for the rows")
     for path in read:
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
             raise UsageError(f"--output {output} is a file that this command reads. Name another")

@@ -73,6 +73,23 @@ def test_copies_across_splits_come_first_then_two_classes_then_one(split_pets: P
     assert copies[1].in_two_classes
 
 
+def test_a_burst_is_one_group_but_its_ends_are_no_copies(split_pets: Path) -> None:
+    """Each photo is nearly the next one, and the first is not the last."""
+    cats = sorted((split_pets / "train" / "cats").iterdir())
+    with Image.open(cats[0]) as first, Image.open(cats[1]) as last:
+        ends = first.convert("RGB").resize((128, 128)), last.convert("RGB").resize((128, 128))
+    for path in cats[1:]:
+        path.unlink()
+    for step in range(1, 30):
+        Image.blend(*ends, step / 30).save(cats[0].with_name(f"step-{step:02}.png"))
+    found = check_files(read_index(split_pets), window=224)
+    group_of = {Path(p.name).name: g for p, g in zip(found.photos, found.groups, strict=True)}
+    assert group_of["step-01.png"] == group_of["step-29.png"]
+    together = [{Path(photo.name).name for photo in group.photos} for group in found.copies]
+    assert len(together) > 1
+    assert not any({"step-01.png", "step-29.png"} <= names for names in together)
+
+
 def test_names_keep_their_bytes(split_pets: Path) -> None:
     cats = split_pets / "train" / "cats"
     odd = os.fsdecode(b"a\n\xff.jpg")

@@ -108,6 +108,17 @@ def test_files_beside_the_two_of_the_check_stay(
     assert Path("found/mine.txt").read_text() == "mine"
 
 
+def test_a_list_that_may_have_been_edited_is_not_replaced(
+    petclassify: Run, drawn_pets: Path, feature_cache: Path
+) -> None:
+    Path("mine.csv").write_text("path,reason\ncats/a.jpg,mine\n")
+    arguments = ("--cache", feature_cache, "--write-exclude", "mine.csv")
+    done = petclassify("data", "check", drawn_pets, *arguments)
+    assert done.code == ExitCode.USAGE
+    assert "may have been edited" in done.err
+    assert "mine" in Path("mine.csv").read_text()
+
+
 def test_a_class_too_small_for_folds_leaves_labels_unjudged_and_says_so(
     petclassify: Run, tmp_path: Path, make_photos: Callable[..., list[Path]], feature_cache: Path
 ) -> None:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +173,10 @@ def test_given_splits_are_kept(drawn_pets: Path, tmp_path: Path, feature_cache: 
     result = run(TrainConfig(data, out=tmp_path / "run", cache=feature_cache))
     assert set(result.metrics) == {"val"}
     assert result.metrics["val"].count == 10
+    page = (result.run / "report.html").read_text()
+    assert "each judged by weights that had not seen it" in page
+    familiar = [float(one) for one in re.findall(r"familiarity ([\d.]+)", page)]
+    assert min(familiar) < 0.999, "a val photo is held against prototypes without it"
 
 
 def test_few_unreadable_photos_are_left_out_and_listed(

@@ -144,6 +144,23 @@ def test_the_command_writes_a_picture_per_photo(
             assert picture.size == photo.size
 
 
+def test_no_picture_is_lost_and_no_file_of_others(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path
+) -> None:
+    first = sorted(drawn_pets.glob("*/*"))[0]
+    for name in ("a/x.png", "b/x.png", "c/x-2.png"):
+        Path(name).parent.mkdir()
+        Path(name).write_bytes(first.read_bytes())
+    Path("out").mkdir()
+    Path("out/x.png").write_text("mine")
+    arguments = ("a/x.png", "b/x.png", "c/x-2.png", "--model", drawn_run, "--out", "out")
+    expected = {"x.png", "x-2.png", "x-3.png", "x-2-2.png"}
+    for _ in range(2):  # its own it replaces
+        assert petclassify("explain", *arguments).code == 0
+        assert {path.name for path in Path("out").iterdir()} == expected
+    assert Path("out/x.png").read_text() == "mine"
+
+
 def test_a_bad_photo_does_not_stop_the_others(
     petclassify: Run, drawn_run: Path, drawn_pets: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,41 @@ def test_what_changed_meanwhile_is_scored_and_the_rest_is_not(
     assert rows.read_text() == predict(tmp_path / "photos", "--format", "jsonl").out
 
 
+def test_another_photo_of_the_same_relative_name_is_scored(
+    predict: Run, tmp_path: Path, make_photos: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same size and time, in another folder, into the same output."""
+    rows = tmp_path / "rows.jsonl"
+    for folder, colour in (("one", 0), ("two", 200)):
+        for photo in make_photos(tmp_path / folder, 40, colour):
+            os.utime(photo, (0, 0))
+    monkeypatch.chdir(tmp_path / "one")
+    leave_partial(Path(), rows)
+    monkeypatch.chdir(tmp_path / "two")
+    done = predict(".", "--output", rows)
+    assert kept(done.err) == 0
+    assert rows.read_text() == predict(".", "--format", "jsonl").out
+
+
+def test_a_photo_given_twice_was_not_scored_by_an_earlier_run(
+    predict: Run, tmp_path: Path, make_photos: Make
+) -> None:
+    (photo,) = make_photos(tmp_path / "photos", 1)
+    done = predict(*[photo] * 60, "--output", tmp_path / "rows.csv")
+    assert kept(done.err) == 0
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 61
+
+
+def test_the_model_is_never_replaced(predict: Run, drawn_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(drawn_run / "model.onnx", run)
+    before = (run / "model.onnx").read_bytes()
+    arguments = ("--model", run, "--output", run / "model.onnx", "--format", "csv")
+    assert predict("photo.jpg", *arguments).code == ExitCode.USAGE
+    assert (run / "model.onnx").read_bytes() == before
+
+
 def test_a_photo_that_failed_is_tried_again(
     predict: Run, tmp_path: Path, make_photos: Make
 ) -> None:
@@ -293,6 +328,7 @@ def test_no_photos_scored_leave_no_partial(predict: Run, tmp_path: Path) -> None
         (["--format", "csv", "--output", "rows.jsonl"], ExitCode.USAGE),
         (["--format", "table", "--output", "rows.csv"], ExitCode.USAGE),
         (["--format", "parquet"], ExitCode.USAGE),
+        (["--output", "other.jpg", "--format", "csv"], ExitCode.USAGE),
         (["--output", "none/rows.csv"], ExitCode.ENVIRONMENT),
         (["--output", "n" * 254 + ".csv"], ExitCode.ENVIRONMENT),
         (["--output", "n" * 248 + ".csv"], ExitCode.ENVIRONMENT),

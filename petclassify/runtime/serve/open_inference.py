@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 import petclassify
 from petclassify.errors import ImageError
 from petclassify.runtime.classifier import Prediction
 from petclassify.runtime.model_file import FAMILIARITY, INPUT, PROBABILITIES
+from petclassify.runtime.serve.answers import Answer
 from petclassify.runtime.serve.intake import MAX_PHOTOS, Refusal, body_of
 from petclassify.runtime.serve.service import Service
 
@@ -54,29 +55,29 @@ class _Endpoints:
     async def server(self, _: Request) -> Response:
         """Who speaks the protocol here."""
         said = {"name": "petclassify", "version": petclassify.__version__, "extensions": []}
-        return JSONResponse(said)
+        return Answer(said)
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
-        return JSONResponse({"live": True})
+        return Answer({"live": True})
 
     async def ready(self, _: Request) -> Response:
         """Whether new work may be sent."""
         ready = not self._service.stopping
-        return JSONResponse({"ready": ready}, 200 if ready else 503)
+        return Answer({"ready": ready}, 200 if ready else 503)
 
     async def model_ready(self, request: Request) -> Response:
         """Whether the model may be asked."""
         self._check_name(request)
         ready = not self._service.stopping
         said = {"name": self._service.name, "ready": ready}
-        return JSONResponse(said, 200 if ready else 503)
+        return Answer(said, 200 if ready else 503)
 
     async def model(self, request: Request) -> Response:
         """The model's tensors."""
         self._check_name(request)
         classes = len(self._service.classifier.class_names)
-        return JSONResponse(
+        return Answer(
             {
                 "name": self._service.name,
                 "platform": "onnxruntime_onnx",
@@ -103,7 +104,7 @@ class _Endpoints:
         if asked.request_id is not None:
             answer["id"] = asked.request_id
         answer["outputs"] = [_tensor(name, predictions) for name in asked.outputs]
-        return JSONResponse(answer)
+        return Answer(answer)
 
     def _check_name(self, request: Request) -> None:
         if request.path_params["name"] != self._service.name:

@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from petclassify.errors import ImageError
+from petclassify.errors import ImageError, ModelError
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.explain import Explainer
+from petclassify.runtime.model_file import model_name, parse_model, read_model
 from petclassify.runtime.scoring import THREADS_IN_NETWORK
 from petclassify.runtime.serve.batching import Batcher, Outcome, Photo, QueueFullError
 from petclassify.runtime.serve.intake import RETRY_AFTER, HeldBytes, Refusal
@@ -44,7 +45,13 @@ class Service:
             ModelError: the file is refused.
 
         """
-        self.classifier = Classifier.load(model, THREADS_IN_NETWORK)
+        path = model / "model.onnx" if model.is_dir() else model
+        # Kept, so that a model trained meanwhile does not explain what this one said.
+        self._content = read_model(path)
+        try:
+            self.classifier = Classifier(*parse_model(self._content, THREADS_IN_NETWORK))
+        except ModelError as error:
+            raise ModelError(f"{path}: refused: {error}") from error
         self.name = model_name(model)
         self.memory = HeldBytes()
         self.metrics = Metrics()
@@ -55,7 +62,6 @@ class Service:
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._drawer = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._drawing = 0
-        self._model = model
         self.metrics.watch(
             "petclassify_waiting_photos", "Photos in the queue.", lambda: self._batcher.waiting
         )
@@ -126,15 +132,7 @@ class Service:
     @cached_property
     def _explainer(self) -> Explainer:
         """A second session, loaded by the first who asks: only the drawer's thread does."""
-        return Explainer.load(self._model, THREADS_IN_NETWORK)
-
-
-def model_name(model: Path) -> str:
-    """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike."""
-    path = model.resolve()
-    if path.is_dir():
-        return path.name
-    return path.parent.name if path.name == "model.onnx" else path.stem
+        return Explainer.parse(self._content, THREADS_IN_NETWORK)
 
 
 def _busy() -> Refusal:
