@@ -14,13 +14,10 @@ import difflib
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from petclassify.errors import UsageError
 from petclassify.files import disk_faults_named
@@ -33,6 +30,7 @@ from petclassify.images.public_sets import (
     pictures_beside,
     raw_set,
 )
+from petclassify.learn.claims import claimed
 from petclassify.learn.progress import track
 
 log = logging.getLogger(__name__)
@@ -84,7 +82,7 @@ def fetch(name: str, data_root: Path) -> Path:
             return unpack(beside, folder, data_root)
         log.info("%s is there already and used as it is", folder)
         return folder
-    with FileLock(_lock_file(folder)):  # torchrun calls this in every process
+    with claimed(_lock_file(folder)):  # torchrun calls this in every process
         return folder if _is_filled(folder) else _fetch(public_set, data_root)
 
 
@@ -100,7 +98,7 @@ def _fetch(public_set: PublicSet, data_root: Path) -> Path:
     log.info("fetching %s, %.1f MB: %s", name, total_kb / 1000, public_set.title)
     with track(total_kb, name, "kB") as advance:
         raw = fetch_raw(public_set, data_root, lambda done: advance(max(1, done // 1000)))
-    return unpack(public_set, raw, data_root)
+    return _unpack(public_set, raw, data_root / name)
 
 
 def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
@@ -127,10 +125,17 @@ def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
     if _is_filled(folder):
         log.info("%s is there already and used as it is", folder)
         return folder
+    with claimed(_lock_file(folder)):
+        return folder if _is_filled(folder) else _unpack(public_set, raw, folder)
+
+
+def _unpack(public_set: PublicSet, raw: Path, folder: Path) -> Path:
+    """Unpack into a folder that this process has claimed."""
     log.info("unpacking %s to %s", public_set.name, folder)
+    scratch = folder.with_name(f".{folder.name}.unpacking")
     with disk_faults_named(folder):
-        data_root.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=data_root, prefix=f".{folder.name}-"))
+        shutil.rmtree(scratch, ignore_errors=True)  # a kill may have left it
+        scratch.mkdir()
         try:
             published, pictures = scratch / "published", scratch / "pictures"
             pictures.mkdir()
