@@ -16,10 +16,11 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from petclassify.errors import UsageError
+from petclassify.errors import EnvironmentFault, UsageError
 from petclassify.files import disk_faults_named
 from petclassify.images.archives import extract
 from petclassify.images.public_sets import (
@@ -80,8 +81,7 @@ def fetch(name: str, data_root: Path) -> Path:
         beside = raw_set(folder)
         if beside is not None:
             return unpack(beside, folder, data_root)
-        log.info("%s is there already and used as it is", folder)
-        return folder
+        return _as_it_is(folder)
     with claimed(_lock_file(folder)):  # torchrun calls this in every process
         return folder if _is_filled(folder) else _fetch(public_set, data_root)
 
@@ -90,6 +90,19 @@ def _lock_file(folder: Path) -> Path:
     with disk_faults_named(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     return folder.with_name(f".{folder.name}.lock")
+
+
+def _as_it_is(folder: Path) -> Path:
+    log.info("%s is there already and used as it is", folder)
+    scratch = _scratch(folder)
+    if scratch.exists():  # killed when the pictures were in place
+        with suppress(EnvironmentFault), claimed(_lock_file(folder)):
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _scratch(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.unpacking")
 
 
 def _fetch(public_set: PublicSet, data_root: Path) -> Path:
@@ -123,8 +136,7 @@ def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
     if folder.resolve() == raw.resolve():
         folder = pictures_beside(folder)
     if _is_filled(folder):
-        log.info("%s is there already and used as it is", folder)
-        return folder
+        return _as_it_is(folder)
     with claimed(_lock_file(folder)):
         return folder if _is_filled(folder) else _unpack(public_set, raw, folder)
 
@@ -132,7 +144,7 @@ def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
 def _unpack(public_set: PublicSet, raw: Path, folder: Path) -> Path:
     """Unpack into a folder that this process has claimed."""
     log.info("unpacking %s to %s", public_set.name, folder)
-    scratch = folder.with_name(f".{folder.name}.unpacking")
+    scratch = _scratch(folder)
     with disk_faults_named(folder):
         shutil.rmtree(scratch, ignore_errors=True)  # a kill may have left it
         scratch.mkdir()
