@@ -180,7 +180,10 @@ class RunFolder:
         """
         try:
             text = (self.path / "predictions.csv").read_bytes()
-            rows = list(csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"))))
+            table = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape")))
+            if "path" not in (table.fieldnames or ()):
+                raise ValueError("no table of photos")  # noqa: TRY301 - is worded below
+            rows = list(table)
             return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise ModelError(
