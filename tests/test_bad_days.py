@@ -272,7 +272,7 @@ def test_two_trainings_into_one_folder_at_once_are_told_apart(pets: Path, tmp_pa
 
 @pytest.mark.slow
 def test_ctrl_c_at_any_moment_is_never_a_traceback(tmp_path: Path) -> None:
-    for milliseconds in range(80, 700, 20):  # before that it is Python's own start
+    for milliseconds in range(0, 700, 20):
         running = started(REPOSITORY, "predict", tmp_path / "none.jpg", "--model", SHIPPED)
         try:
             running.wait(milliseconds / 1000)
@@ -280,4 +280,5 @@ def test_ctrl_c_at_any_moment_is_never_a_traceback(tmp_path: Path) -> None:
             running.send_signal(signal.SIGINT)
         err = running.communicate()[1]
         assert running.returncode in (ExitCode.INTERRUPTED, ExitCode.SOME_IMAGES_FAILED, -2)
-        assert "Traceback" not in err, (milliseconds, err)
+        # Before petclassify's first line runs, Python itself answers with a traceback.
+        assert "Traceback" not in err or "petclassify" not in err, (milliseconds, err)
