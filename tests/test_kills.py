@@ -1,7 +1,7 @@
 """SIGKILL at every write: nothing half-written is read as whole, and the same command goes on.
 
-The slow test tries every write of every command and prints how many were survived; run it
-with `-s` to see the table. The others try a few of them.
+The slow test tries every write of every command (every tenth of the feature cache) and prints
+how many were survived; run it with `-s` to see the table. The other tries one of each.
 """
 
 from __future__ import annotations
@@ -266,12 +266,14 @@ def test_a_kill_at_every_write_is_survived(
 ) -> None:
     count, unbroken = unbroken_run(command, killer, tmp_path)
     lost = {}
-    for at in range(1, count + 1):
+    # The cache's writes are SQLite's, a few kinds many times over.
+    places = range(1, count + 1, 10 if name == "feature cache" else 1)
+    for at in places:
         folder = tmp_path / "killed"
         try:
             require_survived(command, killer, folder, at, unbroken)
         except Exception as error:
             lost[at] = error
         shutil.rmtree(folder)
-    tally.append((name, count, count - len(lost)))
+    tally.append((name, len(places), len(places) - len(lost)))
     assert not lost
