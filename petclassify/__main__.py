@@ -2,47 +2,49 @@
 
 Expected failures end as one line on stderr and the exit code of their class in `errors`.
 `--debug`, anywhere on the line, shows tracebacks and times instead.
+
+Signals are handled before anything large is imported. While the command line itself is
+being imported they end the process at once, since no work has begun and extension modules do
+not survive an exception in their middle; from then on they unwind it.
 """
 
 from __future__ import annotations
 
 import errno
 import gc
-import logging
 import os
 import signal
 import sys
-import warnings
-from pathlib import Path
-from types import FrameType
 
-import typer
-from typer.exceptions import TyperException
-
-from petclassify.cli import app
-from petclassify.errors import ExitCode, PetclassifyError
-from petclassify.runtime.output import printable
+TYPE_CHECKING = False  # typing's own takes 10 ms to import, in which Ctrl-C is a traceback
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line; the exit codes are those of `errors.ExitCode`."""
+    _handle_signals(_end_at_once)
     gc.disable()  # until a command has its imports, see commands.shared.collect_from_now_on
     debug = "--debug" in sys.argv
-    _prepare_process(debug)
+    _prepare_streams(debug)
+    from petclassify.cli import app
+
     try:
+        _handle_signals(_stop)
         arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
         code = app(arguments, prog_name="petclassify", standalone_mode=False)
         sys.stdout.flush()
     except Stopped as stopped:
-        typer.echo("\nstopped", err=True)
-        sys.stdout.flush()
-        # A worker deep in a network would keep an orderly exit waiting.
-        os._exit(128 + stopped.signal_number)
+        _end_stopped(stopped)
     except Exception as error:
+        if isinstance(error.__context__, Stopped):  # an import made an ImportError of it
+            _end_stopped(error.__context__)
         if debug:
             raise
         message, code = _explain(error)
-        typer.echo(message, err=True)
+        sys.stderr.write(f"{message}\n")
     # A last collection over all of torch's objects would take a second, for nothing.
     gc.disable()
     gc.freeze()
@@ -57,11 +59,38 @@ class Stopped(BaseException):
         self.signal_number = signal_number
 
 
-def _prepare_process(debug: bool) -> None:
+def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+        signal.signal(number, handler)
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:
+    try:
+        os.write(2, b"\nstopped\n")
+    finally:  # stderr may be closed
+        os._exit(128 + number)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Unwind at the first signal; the second ends the process at once."""
+    _handle_signals(signal.SIG_DFL)
+    raise Stopped(number)
+
+
+def _end_stopped(stopped: Stopped) -> NoReturn:
+    sys.stderr.write("\nstopped\n")
+    sys.stderr.flush()
+    sys.stdout.flush()
+    # A worker deep in a network would keep an orderly exit waiting.
+    os._exit(128 + stopped.signal_number)
+
+
+def _prepare_streams(debug: bool) -> None:
+    import logging
+    import warnings
+
     if sys.stdout is None or sys.stderr is None:  # closed by the shell: >&-
-        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     # File names need not be valid UTF-8, and are printed as they are.
     for stream in (sys.stdout, sys.stderr):
@@ -72,15 +101,13 @@ def _prepare_process(debug: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    """Unwind at the first signal; the second ends the process at once."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise Stopped(number)
-
-
 def _explain(error: Exception) -> tuple[str, int]:
     """One line and the exit code for whatever a command raised."""
+    from typer.exceptions import TyperException
+
+    from petclassify.errors import ExitCode, PetclassifyError
+    from petclassify.runtime.output import printable
+
     if isinstance(error, PetclassifyError):
         return f"error: {printable(str(error))}", error.exit_code
     if isinstance(error, TyperException):

@@ -141,6 +141,53 @@ def test_a_signal_ends_the_command_with_its_code(
     assert b"Traceback" not in errors
 
 
+@pytest.mark.parametrize("module", ["typer", "petclassify.cli", "onnxruntime"])
+def test_a_signal_during_the_imports_ends_the_command_with_its_code(
+    tmp_path: Path, module: str
+) -> None:
+    # The interrupt comes as the module begins to be imported.
+    script = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["petclassify", "predict", "x.jpg"]
+from petclassify.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.INTERRUPTED, b"")
+    assert done.stderr.strip() == b"stopped"
+
+
+def test_a_signal_that_an_import_takes_for_a_failure_ends_the_command_all_the_same(
+    tmp_path: Path,
+) -> None:
+    script = """
+import os, signal, sys
+from petclassify.__main__ import main
+import petclassify.runtime.predict as room
+def importing(*given, **named):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+    except BaseException:
+        raise ImportError("half a module")
+room.predict = importing
+sys.argv = ["petclassify", "predict", "x.jpg"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert done.returncode == ExitCode.TERMINATED, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_demo_goes_the_whole_way(
     petclassify: Run, monkeypatch: pytest.MonkeyPatch, feature_cache: Path
 ) -> None:

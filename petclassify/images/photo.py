@@ -205,9 +205,6 @@ def _faults_named(source: Path | bytes | None) -> Iterator[None]:
         raise ImageError(error.kind, error.reason, path) from None
     except FileNotFoundError:
         raise ImageError(ImageFault.MISSING, "no such file", path) from None
-    except (PermissionError, IsADirectoryError) as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path) from None
     except UnidentifiedImageError:
         if source == b"" or (path is not None and path.stat().st_size == 0):
             raise ImageError(ImageFault.EMPTY, "the file is empty", path) from None
@@ -219,6 +216,10 @@ def _faults_named(source: Path | bytes | None) -> Iterator[None]:
             path,
         ) from None
     except _DECODING_ERRORS as error:
+        # Only the operating system's errors have a number; Pillow's say what is damaged.
+        if isinstance(error, OSError) and error.errno is not None:
+            reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            raise ImageError(ImageFault.UNREADABLE, reason, path) from None
         raise ImageError(ImageFault.DAMAGED, f"damaged image: {error}", path) from None
 
 

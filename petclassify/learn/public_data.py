@@ -14,15 +14,13 @@ import difflib
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from petclassify.errors import UsageError
+from petclassify.errors import EnvironmentFault, UsageError
 from petclassify.files import disk_faults_named
 from petclassify.images.archives import extract
 from petclassify.images.public_sets import (
@@ -33,6 +31,7 @@ from petclassify.images.public_sets import (
     pictures_beside,
     raw_set,
 )
+from petclassify.learn.claims import claimed
 from petclassify.learn.progress import track
 
 log = logging.getLogger(__name__)
@@ -82,9 +81,8 @@ def fetch(name: str, data_root: Path) -> Path:
         beside = raw_set(folder)
         if beside is not None:
             return unpack(beside, folder, data_root)
-        log.info("%s is there already and used as it is", folder)
-        return folder
-    with FileLock(_lock_file(folder)):  # torchrun calls this in every process
+        return _as_it_is(folder)
+    with claimed(_lock_file(folder)):  # torchrun calls this in every process
         return folder if _is_filled(folder) else _fetch(public_set, data_root)
 
 
@@ -94,13 +92,26 @@ def _lock_file(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
+def _as_it_is(folder: Path) -> Path:
+    log.info("%s is there already and used as it is", folder)
+    scratch = _scratch(folder)
+    if scratch.exists():  # killed when the pictures were in place
+        with suppress(EnvironmentFault), claimed(_lock_file(folder)):
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _scratch(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.unpacking")
+
+
 def _fetch(public_set: PublicSet, data_root: Path) -> Path:
     name = public_set.name
     total_kb = max(1, public_set.size_bytes // 1000)
     log.info("fetching %s, %.1f MB: %s", name, total_kb / 1000, public_set.title)
     with track(total_kb, name, "kB") as advance:
         raw = fetch_raw(public_set, data_root, lambda done: advance(max(1, done // 1000)))
-    return unpack(public_set, raw, data_root)
+    return _unpack(public_set, raw, data_root / name)
 
 
 def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
@@ -125,12 +136,18 @@ def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
     if folder.resolve() == raw.resolve():
         folder = pictures_beside(folder)
     if _is_filled(folder):
-        log.info("%s is there already and used as it is", folder)
-        return folder
+        return _as_it_is(folder)
+    with claimed(_lock_file(folder)):
+        return folder if _is_filled(folder) else _unpack(public_set, raw, folder)
+
+
+def _unpack(public_set: PublicSet, raw: Path, folder: Path) -> Path:
+    """Unpack into a folder that this process has claimed."""
     log.info("unpacking %s to %s", public_set.name, folder)
+    scratch = _scratch(folder)
     with disk_faults_named(folder):
-        data_root.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=data_root, prefix=f".{folder.name}-"))
+        shutil.rmtree(scratch, ignore_errors=True)  # a kill may have left it
+        scratch.mkdir()
         try:
             published, pictures = scratch / "published", scratch / "pictures"
             pictures.mkdir()

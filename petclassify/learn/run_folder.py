@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import logging
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,18 +28,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from petclassify.errors import EnvironmentFault, ModelError, UsageError
+from petclassify.errors import ModelError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Split
 from petclassify.learn.dataset import Dataset, Member
 from petclassify.learn.fit_state import FitState
 from petclassify.learn.head import HeadSearch
+from petclassify.learn.run_place import RUNS
 from petclassify.report.history import Epoch
 from petclassify.report.plots import draw_epochs, draw_head_search
 
 log = logging.getLogger(__name__)
-
-RUNS = Path("models")
 
 
 @dataclass(frozen=True)
@@ -84,71 +81,6 @@ class RunFolder:
     def curves(self) -> Path:
         """The picture of the history."""
         return self.path / "curves.png"
-
-    @classmethod
-    def create(cls, out: Path | None, default_name: str) -> RunFolder:
-        """Make a new run folder.
-
-        Args:
-            out: where; None takes `models/<default_name>`, numbered when that is taken.
-            default_name: data set and backbone.
-
-        Raises:
-            UsageError: `out` holds something already.
-            EnvironmentFault: the folder cannot be made.
-
-        """
-        try:
-            if out is not None:
-                out.mkdir(parents=True, exist_ok=True)
-                if any(out.iterdir()):
-                    raise UsageError(f"{out}: not empty. Choose another --out, or remove it")
-                return cls(out)
-            RUNS.mkdir(exist_ok=True)
-            for number in itertools.count(1):
-                path = RUNS / (default_name if number == 1 else f"{default_name}-{number}")
-                try:
-                    path.mkdir()
-                    return cls(path)
-                except FileExistsError:
-                    continue
-        except OSError as error:
-            raise EnvironmentFault(
-                f"{out or RUNS}: the run folder cannot be made ({error.strerror}). "
-                "Choose another with --out DIR"
-            ) from error
-        raise AssertionError("unreachable: the numbers do not end")
-
-    @classmethod
-    def reopen(cls, out: Path | None, default_name: str, asked: dict[str, Any]) -> RunFolder:
-        """Open the folder of a run to go on with, or make it if the run never came so far.
-
-        Args:
-            out: where; None takes the last `models/<default_name>`.
-            default_name: data set and backbone.
-            asked: the options; they must be those that the run was started with.
-
-        Raises:
-            UsageError: other options, or a folder that no run made.
-            EnvironmentFault: the folder cannot be made.
-
-        """
-        path = out or _last_numbered(default_name)
-        if path is not None and path.is_dir():
-            _clear_half_written(path)
-        if path is None or not path.exists() or not any(path.iterdir()):
-            return cls.create(out, default_name)
-        try:
-            before = json.loads((path / "config.json").read_text(encoding="utf-8"))
-            changed = _differing(before.get("asked", before), asked)
-        except (OSError, ValueError, AttributeError) as error:
-            raise UsageError(f"{path}: not a run folder, so --resume cannot go on there") from error
-        if changed:
-            raise UsageError(
-                f"{path}: this run was started with other options ({', '.join(changed)}). "
-                "Give the same ones with --resume, or train anew without it"
-            )
-        return cls(path)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write one of the JSON files."""
@@ -248,7 +180,10 @@ class RunFolder:
         """
         try:
             text = (self.path / "predictions.csv").read_bytes()
-            rows = list(csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"))))
+            table = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape")))
+            if "path" not in (table.fieldnames or ()):
+                raise ValueError("no table of photos")  # noqa: TRY301 - is worded below
+            rows = list(table)
             return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise ModelError(
@@ -278,36 +213,3 @@ class RunFolder:
 
 
 _FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-_FREE_TO_CHANGE = {"out", "cache", "resume", "tensorboard"}
-
-
-def _last_numbered(name: str) -> Path | None:
-    """The last of `models/<name>`, `models/<name>-2`, ..."""
-    numbered = re.compile(re.escape(name) + r"(?:-(\d+))?")
-    found = {
-        int(match[1] or 1): path
-        for path in (RUNS.iterdir() if RUNS.is_dir() else ())
-        if (match := numbered.fullmatch(path.name)) and path.is_dir()
-    }
-    return found[max(found)] if found else None
-
-
-def _clear_half_written(folder: Path) -> None:
-    """Remove the temporary files of writes that a kill cut short."""
-    for pattern in (".*.tmp", "resume/.*.tmp"):
-        for left_over in folder.glob(pattern):
-            left_over.unlink(missing_ok=True)
-
-
-def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Options that were other ones then."""
-    changed = []
-    for name, value in asked.items():
-        was = before.get(name)
-        if name in _FREE_TO_CHANGE or was == value:
-            continue
-        if isinstance(value, dict) and isinstance(was, dict):
-            changed += _differing(was, value)
-        else:
-            changed.append(f"--{name.replace('_', '-')}")
-    return changed

@@ -12,7 +12,8 @@ Test photos are read with the others, but their labels are looked at once, at th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
 from petclassify.learn.processes import Processes
 from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_folder import RunFolder
+from petclassify.learn.run_place import new_place, place_to_resume, require_outside
 from petclassify.learn.run_report import write_run_report
 from petclassify.learn.stopwatch import Stopwatch
 from petclassify.report.metrics import Metrics
@@ -75,12 +77,26 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
     if not processes.is_first:
         _help(config, index, processes)
         return None
+    require_outside(index.root, config.out)
     watch = Stopwatch()
     with watch.stage("index"):
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
         backbone, frozen = _load(config)
-    folder = _run_folder(config, index)
+    with _run_folder(config, index) as folder:
+        return _train_into(folder, config, dataset, backbone, frozen, processes, watch, command)
+
+
+def _train_into(
+    folder: RunFolder,
+    config: TrainConfig,
+    dataset: Dataset,
+    backbone: Backbone,
+    frozen: FrozenPass | None,
+    processes: Processes,
+    watch: Stopwatch,
+    command: str,
+) -> TrainResult:
     with watch.stage("features"):
         dataset = _read_all(
             dataset,
@@ -104,7 +120,7 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
             tuned = fine_tune(config, start, dataset, folder.state, processes, epoch_log)
         watch.add("fine-tuning", tuned.earlier_seconds)
     shipped = choose(head, tuned)
-    metrics = shipped.metrics(index.class_names)
+    metrics = shipped.metrics(dataset.class_names)
     with watch.stage("familiarity"):
         familiarity = familiarity_of(shipped, dataset, frozen, backbone.resize, config.seed)
     model = assemble(
@@ -112,7 +128,7 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
         shipped.head,
         shipped.calibration,
         familiarity,
-        index.class_names,
+        dataset.class_names,
         training_facts(config, dataset, metrics, shipped),
     )
     with watch.stage("report"):
@@ -127,7 +143,7 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
         _export(model, dataset, folder)
     with watch.stage("page"):
         write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
-    before = replace(shipped, calibration=UNCALIBRATED).metrics(index.class_names)
+    before = replace(shipped, calibration=UNCALIBRATED).metrics(dataset.class_names)
     figures = {
         split: metrics[split].to_dict()
         | {"before_calibration": {"log_loss": before[split].log_loss, "ece": before[split].ece}}
@@ -162,15 +178,18 @@ def _load(config: TrainConfig) -> tuple[Backbone, FrozenPass | None]:
     return backbone, FrozenPass(backbone, FeatureCache.open(cache_folder(config.cache), backbone))
 
 
-def _run_folder(config: TrainConfig, index: Index) -> RunFolder:
+@contextmanager
+def _run_folder(config: TrainConfig, index: Index) -> Iterator[RunFolder]:
     name = f"{index.root.resolve().name}-{config.backbone.replace('/', '-')}"
     if config.resume:
-        folder = RunFolder.reopen(config.out, name, asked(config))
+        place = place_to_resume(config.out, name, asked(config))
     else:
-        folder = RunFolder.create(config.out, name)
-    folder.write_json("config.json", asked(config))
-    log.info("run: %s", folder.path)
-    return folder
+        place = new_place(config.out, name)
+    with place as path:
+        folder = RunFolder(path)
+        folder.write_json("config.json", asked(config))
+        log.info("run: %s", path)
+        yield folder
 
 
 def _read_all(

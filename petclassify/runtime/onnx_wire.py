@@ -1,8 +1,10 @@
 """Looking into an ONNX file before any runtime does.
 
 A model file from elsewhere may point at other files on this machine ("external data"),
-and ONNX Runtime would open them while it loads. The base install has no onnx package, so
-the few fields that matter are read here from the protobuf wire format itself.
+and ONNX Runtime would open them while it loads. Or it may loop for ever: no network that
+petclassify exports branches or loops, so graphs inside nodes (Loop, Scan, If) and functions
+are refused. The base install has no onnx package, so the few fields that matter are read
+here from the protobuf wire format itself.
 
 Source: onnx.proto (IR 10) for the field numbers; protobuf.dev/programming-guides/encoding.
 """
@@ -25,6 +27,11 @@ _SPARSE_VALUES, _SPARSE_INDICES = 1, 2
 _TRAINING_GRAPHS = (1, 2)
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 
+_CONTROL = (
+    "it branches or loops (a graph inside a node, or a function), which no model file of "
+    "petclassify does"
+)
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 64
 
@@ -35,7 +42,8 @@ def read_metadata(model: bytes) -> dict[str, str]:
     """Return the metadata properties of an ONNX model.
 
     Raises:
-        ModelError: the bytes are not an ONNX model, or it keeps data in other files.
+        ModelError: the bytes are not an ONNX model, or it keeps data in other files, or it
+            branches or loops.
 
     """
     try:
@@ -48,11 +56,12 @@ def read_metadata(model: bytes) -> dict[str, str]:
                 metadata[key.decode()] = text.decode()
             elif field == _MODEL_GRAPH:
                 has_graph = True
-                _refuse_external_data(_message(value), _GRAPH)
+                _refuse_foreign_parts(_message(value), _GRAPH)
             elif field == _MODEL_FUNCTIONS:
-                _refuse_external_data(_message(value), _FUNCTION)
+                _refuse_foreign_parts(_message(value), _FUNCTION)
+                raise ModelError(_CONTROL)
             elif field == _MODEL_TRAINING:
-                _refuse_external_data(_message(value), _TRAINING)
+                _refuse_foreign_parts(_message(value), _TRAINING)
     except (ValueError, IndexError, KeyError) as error:
         raise ModelError("not an ONNX model, or a damaged one") from error
     if not has_graph:
@@ -97,7 +106,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 }
 
 
-def _refuse_external_data(message: memoryview, kind: str, depth: int = 0) -> None:
+def _refuse_foreign_parts(message: memoryview, kind: str, depth: int = 0) -> None:
     if depth > _MAX_DEPTH:
         raise ModelError("its graphs are nested too deeply")
     for field, value in _fields(message):
@@ -108,7 +117,10 @@ def _refuse_external_data(message: memoryview, kind: str, depth: int = 0) -> Non
                     "a model file of petclassify holds everything itself"
                 )
         elif field in _CHILDREN[kind]:
-            _refuse_external_data(_message(value), _CHILDREN[kind][field], depth + 1)
+            child = _CHILDREN[kind][field]
+            _refuse_foreign_parts(_message(value), child, depth + 1)
+            if kind == _ATTRIBUTE and child == _GRAPH:
+                raise ModelError(_CONTROL)
 
 
 def _message(value: Value) -> memoryview:

@@ -166,6 +166,19 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     assert folder.value.kind == ImageFault.UNREADABLE
 
 
+def test_what_the_system_refuses_is_not_called_damage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    for path, why in {
+        tmp_path / "file" / "x.jpg": "not a directory",
+        tmp_path / "loop.jpg": "too many levels",
+        tmp_path / ("x" * 300): "file name too long",
+    }.items():
+        with pytest.raises(ImageError, match=f"cannot be read: .*{why}") as refused:
+            read_image(path)
+        assert refused.value.kind == ImageFault.UNREADABLE
+
+
 def test_pixels_are_those_of_resize_then_centre_crop() -> None:
     photo = scene(500, 375)
     resized = photo.resize((341, 256), Image.Resampling.BICUBIC)

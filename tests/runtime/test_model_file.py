@@ -136,6 +136,51 @@ def test_external_data_are_found_in_every_corner(refused: Callable[[bytes], str]
         assert "external data" in refused(model.SerializeToString())
 
 
+def test_external_data_behind_a_hard_link_are_refused_unread(
+    refused: Callable[[bytes], str], tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(bytes(24))
+    (tmp_path / "weights.bin").hardlink_to(tmp_path / "secret")
+    model = toy_model()
+    place_outside(model.graph.initializer[0], "weights.bin")
+    assert "external data" in refused(model.SerializeToString())
+
+
+def endless_loop() -> onnx.NodeProto:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])],
+    )
+    return helper.make_node("Loop", ["", "yes"], [], body=body)
+
+
+def test_a_graph_that_loops_or_branches_is_refused_unrun(refused: Callable[[bytes], str]) -> None:
+    looping, branching, calling = (toy_model() for _ in range(3))
+    looping.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    looping.graph.node.insert(0, endless_loop())
+    branch = helper.make_graph([helper.make_node("Identity", ["images"], ["y"])], "b", [], [])
+    branching.graph.node.append(
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch)
+    )
+    calling.functions.append(
+        helper.make_function(
+            "local",
+            "f",
+            ["x"],
+            ["y"],
+            [helper.make_node("Identity", ["x"], ["y"])],
+            [helper.make_opsetid("", 17)],
+        )
+    )
+    for model in (looping, branching, calling):
+        assert "branches or loops" in refused(model.SerializeToString())
+
+
 @pytest.mark.parametrize(
     "lie",
     [

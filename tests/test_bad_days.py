@@ -1,0 +1,288 @@
+"""Disks that are full, read-only or gone, files that want to harm, two commands at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from petclassify import Classifier
+from petclassify.config import FitConfig, TrainConfig
+from petclassify.errors import EnvironmentFault, ExitCode, ModelError
+from petclassify.images.drawn_pets import draw_pets
+from petclassify.learn.backbones import Backbone, load_backbone
+from petclassify.learn.feature_cache import FeatureCache
+from petclassify.learn.preflight import check_request
+from petclassify.learn.train import train
+from petclassify.learn.weights import read_state_dict
+from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
+from tests.test_kills import require_whole
+
+Run = Callable[..., Outcome]
+SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
+LENET = ("--backbone", "zoo/lenet5", "--image-size", "32", "--epochs", "1", "--batch-size", "8")
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few") / "pets"
+    draw_pets(folder, count=24, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lenet_run(tmp_path_factory: pytest.TempPathFactory, pets: Path) -> Path:
+    """A finished run. Read it only."""
+    folder = tmp_path_factory.mktemp("lenet")
+    fit = FitConfig("all", epochs=1, batch_size=8)
+    out, cache = folder / "run", folder / "cache"
+    config = TrainConfig(pets, "zoo/lenet5", "none", 32, out=out, cache=cache, fit=fit)
+    assert train(config, check_request(config)) is not None
+    return out
+
+
+def started(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "petclassify", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def read_only_pets(pets: Path, tmp_path: Path) -> Iterator[Path]:
+    """The same pictures on a disk that takes no writes."""
+    place = tmp_path / "read-only"
+    place.mkdir()
+    for mount in (["--bind", str(pets), str(place)], ["-o", "remount,bind,ro", str(place)]):
+        if subprocess.run(["mount", *mount], check=False, capture_output=True).returncode:
+            pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def fill(disk: Path) -> None:
+    (disk / "filler").write_bytes(bytes(SMALL_DISK_BYTES - 8 * 4096))
+
+
+def require_full(done: Outcome) -> None:
+    assert done.code == ExitCode.ENVIRONMENT
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "full" in line
+
+
+def test_a_disk_that_fills_up_under_training_leaves_whole_files(
+    petclassify: Run, pets: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    command = ("train", pets, *LENET, "--out", small_disk / "run", "--cache", tmp_path / "cache")
+    require_full(petclassify(*command))
+    require_whole(small_disk)
+    assert list(small_disk.rglob(".*")) == []
+    assert not (small_disk / "run" / "metrics.json").exists()
+
+
+def test_a_disk_that_fills_up_under_the_report_keeps_the_old_one(
+    petclassify: Run, pets: Path, small_disk: Path
+) -> None:
+    report = small_disk / "report.html"
+    command = ("evaluate", pets, "--model", SHIPPED, "--report", report)
+    fill(small_disk)
+    require_full(petclassify(*command))
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_disk_that_fills_up_under_the_data_check_leaves_nothing_half_written(
+    petclassify: Run, pets: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    fill(small_disk)
+    out = small_disk / "check"
+    require_full(
+        petclassify(
+            *("data", "check", pets, "--image-size", "64"),
+            *("--out", out, "--cache", tmp_path / "cache"),
+        )
+    )
+    require_whole(small_disk)
+    assert list(small_disk.rglob(".*")) == []
+
+
+def test_a_cache_on_a_full_disk_is_one_line(
+    petclassify: Run, pets: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    fill(small_disk)
+    command = ("train", pets, "--image-size", "64", "--out", tmp_path / "run")
+    done = petclassify(*command, "--cache", small_disk / "cache")
+    require_full(done)
+    assert "--cache DIR" in done.err
+
+
+def test_a_read_only_data_set_is_enough(
+    petclassify: Run, read_only_pets: Path, tmp_path: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in read_only_pets.rglob("*")}
+    command = ("train", read_only_pets, *LENET)
+    done = petclassify(*command, "--out", tmp_path / "run", "--cache", tmp_path / "cache")
+    assert done.code == 0, done.err
+    assert {p: p.stat().st_mtime_ns for p in read_only_pets.rglob("*")} == before
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("tf_efficientnet_lite0", "pretrained", 64)
+
+
+@pytest.mark.parametrize("gone", ["folder", "file"])
+def test_a_cache_that_vanishes_is_one_line_and_begins_anew(
+    tmp_path: Path, backbone: Backbone, gone: str
+) -> None:
+    cache = FeatureCache.open(tmp_path / "cache", backbone).with_engine("one")
+    features = np.ones((1, 2, backbone.num_features), np.float32)
+    cache.put(["a"], features)
+    if gone == "folder":
+        shutil.rmtree(tmp_path / "cache")
+    else:
+        cache.path.unlink()
+    with pytest.raises(EnvironmentFault, match="--cache DIR"):
+        cache.put(["b"], features)
+    again = FeatureCache.open(tmp_path / "cache", backbone).with_engine("one")
+    assert again.known(["a", "b"], views=2) == set()
+    again.put(["b"], features)
+    np.testing.assert_array_equal(again.get(["b"], views=2), features)
+
+
+class Canary:
+    """Leaves a folder behind when it is unpickled."""
+
+    def __init__(self, flown: Path) -> None:
+        self.flown = flown
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.flown),)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("checkpoint.safetensors", ("export", "RUN")),
+        ("model.onnx", ("predict", "PHOTO", "--model", "RUN")),
+        ("resume/state.safetensors", ("train", "PETS", *LENET, "--out", "RUN", "--resume")),
+        ("config.json", ("export", "RUN")),
+        ("predictions.csv", ("export", "RUN")),
+    ],
+)
+def test_a_pickle_anywhere_in_a_run_folder_is_refused_and_does_not_run(
+    petclassify: Run,
+    lenet_run: Path,
+    pets: Path,
+    tmp_path: Path,
+    name: str,
+    command: tuple[str, ...],
+) -> None:
+    run, flown = tmp_path / "run", tmp_path / "flown"
+    shutil.copytree(lenet_run, run)
+    (run / name).write_bytes(pickle.dumps(Canary(flown)))
+    named = {"RUN": str(run), "PETS": str(pets), "PHOTO": str(next(pets.rglob("*.jpg")))}
+    done = petclassify(*[named.get(word, word) for word in command])
+    assert done.code == ExitCode.MODEL, done.err
+    assert str(run) in done.err
+    assert not flown.exists()
+
+
+def header(**entries: object) -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+def entry(shape: list[int], *offsets: int, dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": list(offsets)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(a=entry([2**40], 0, 2**42)),
+        header(a=entry([2**62, 4], 0, 4)) + bytes(4),
+        header(a=entry([1], 0, 4), b=entry([1], 0, 4)) + bytes(4),
+        header(a=entry([1], 4, 0)) + bytes(4),
+        header(a=entry([1], -4, 0)) + bytes(4),
+        header(a=entry([1], 0, 4)) + bytes(2**16),
+        header(a=entry([1], 0, 4, dtype="PICKLE")) + bytes(4),
+        header(a="../../etc/passwd"),
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 200_000_000) + b"{" * 1000,
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
+        read_state_dict(path)
+
+
+def test_what_is_not_of_the_network_is_refused_by_its_shape(
+    petclassify: Run, pets: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"conv1.weight": np.zeros((64, 3, 7, 7), np.float64)}, path)
+    command = ("train", pets, "--backbone", "resnet18", "--weights", path)
+    done = petclassify(*command, "--out", tmp_path / "run", "--cache", tmp_path / "cache")
+    assert done.code == ExitCode.MODEL
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_trainings_on_one_cache_at_once_both_end_well(pets: Path, tmp_path: Path) -> None:
+    command = ("train", pets, "--image-size", "64", "--cache", tmp_path / "cache", "--out")
+    both = [started(tmp_path, *command, tmp_path / name) for name in ("one", "other")]
+    errors = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    for name in ("one", "other"):
+        Classifier.load(tmp_path / name)
+    for path in (tmp_path / "cache").rglob("*.sqlite"):
+        with sqlite3.connect(path) as database:
+            assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.slow
+def test_two_trainings_into_one_folder_at_once_are_told_apart(pets: Path, tmp_path: Path) -> None:
+    command = ("train", pets, *LENET, "--cache", tmp_path / "cache", "--out", tmp_path / "run")
+    both = [started(tmp_path, *command) for _ in range(2)]
+    errors = "".join(process.communicate()[1] for process in both)
+    assert sorted(process.returncode for process in both) == [0, ExitCode.USAGE], errors
+    assert "another command is at work" in errors or "not empty" in errors
+    require_whole(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_any_moment_of_a_command_is_never_a_traceback(tmp_path: Path) -> None:
+    for milliseconds in range(0, 700, 20):
+        running = started(REPOSITORY, "predict", tmp_path / "none.jpg", "--model", SHIPPED)
+        try:
+            running.wait(milliseconds / 1000)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGINT)
+        err = running.communicate()[1]
+        # Until `main` begins, Python itself answers, with a traceback.
+        if "Traceback" not in err:
+            expected = (ExitCode.INTERRUPTED, ExitCode.SOME_IMAGES_FAILED, -signal.SIGINT)
+            assert running.returncode in expected, (milliseconds, err)
+        ours = re.search(r"__main__\.py\", line \d+, in main|bug in petclassify", err)
+        assert ours is None, (milliseconds, err)
