@@ -60,9 +60,9 @@ def _over_white(band: Image.Image) -> Image.Image:
 
 def _values(band: Image.Image) -> NDArray[Any]:
     """Of a deep grey image, (height, width); what is no number, or infinite, is black."""
-    values = np.asarray(band)
+    values: NDArray[Any] = np.asarray(band)
     if values.dtype.kind == "f":
-        return np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     return values
 
 

@@ -30,7 +30,7 @@ from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, load_model
-from petclassify.runtime.photos import STDIN, find_photos
+from petclassify.runtime.photos import find_photos, is_stdin
 from petclassify.runtime.scoring import Scored, content_of
 
 LONGEST_SIDE = 1024  # of an overlay
@@ -138,7 +138,7 @@ def explain_photos(
         except ImageError as error:
             yield Scored(name, error)
             continue
-        stem = "stdin" if name == STDIN else Path(name).stem
+        stem = "stdin" if is_stdin(name) else Path(name).stem
         taken[stem] += 1
         path = out / (f"{stem}.png" if taken[stem] == 1 else f"{stem}-{taken[stem]}.png")
         with written_whole(path) as temporary:
