@@ -116,9 +116,7 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageError(ImageFault.MISSING, "no such file", path) from None
     except UnidentifiedImageError:
-        if source is not None and _is_empty(source):
-            raise ImageError(ImageFault.EMPTY, "the file is empty", path) from None
-        raise ImageError(ImageFault.NOT_AN_IMAGE, "not an image in a known format", path) from None
+        raise _unidentified(b"" if source is None else _head(source), path) from None
     except Image.DecompressionBombError:
         raise ImageError(
             ImageFault.TOO_LARGE,
@@ -130,7 +128,9 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             reason = (error.strerror or str(error)).lower()
             raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path) from None
-        raise ImageError(ImageFault.DAMAGED, f"damaged image: {error}", path) from None
+        raise ImageError(
+            ImageFault.DAMAGED, f"damaged image: {str(error) or type(error).__name__}", path
+        ) from None
 
 
 @contextmanager
@@ -146,9 +146,21 @@ def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _is_empty(source: Path | bytes) -> bool:
+def _head(source: Path | bytes) -> bytes:
     with _stream(source) as stream:
-        return stream.read(1) == b""
+        return stream.read(16)  # as many as Pillow's plugins look at
+
+
+def _unidentified(head: bytes, path: Path | None) -> ImageError:
+    """Why no plugin took a file: it is none of theirs, or damaged before its size is told."""
+    if not head:
+        return ImageError(ImageFault.EMPTY, "the file is empty", path)
+    for name in FORMATS:
+        _, accepts = Image.OPEN.get(name, (None, None))
+        if accepts is not None and accepts(head) is True:
+            reason = f"damaged image: it begins as {name} does, but its header cannot be read"
+            return ImageError(ImageFault.DAMAGED, reason, path)
+    return ImageError(ImageFault.NOT_AN_IMAGE, "not an image in a known format", path)
 
 
 def _check_scans(stream: BinaryIO, size: tuple[int, int]) -> None:
