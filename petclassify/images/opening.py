@@ -32,6 +32,7 @@ from PIL import Image, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
     TILELENGTH,
     TILEWIDTH,
     TiffImageFile,
@@ -48,12 +49,14 @@ MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
-# What Pillow's documentation and plugins raise on bytes that are not what they claim.
+# What Pillow's documentation and plugins raise on bytes that are not what they claim. A
+# TypeError comes of TIFF tags whose type is not the one that Pillow counts on.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
     SyntaxError,
+    TypeError,
     EOFError,
     struct.error,
     Image.DecompressionBombError,
@@ -123,6 +126,9 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
             f"more than the limit of {MAX_PIXELS // 1_000_000} megapixels",
             path,
         ) from None
+    except MemoryError:
+        reason = "takes more memory than there is"
+        raise ImageError(ImageFault.TOO_LARGE, reason, path) from None
     except DECODING_ERRORS as error:
         # Pillow's own have no number. Seeking to where no file can reach has EINVAL.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
@@ -197,13 +203,18 @@ def count_scans(jpeg: bytes) -> int:
 
 def _check_strips(image: TiffImageFile) -> None:
     """Refuse a compressed TIFF of which libtiff would unpack too much at a time."""
-    if image.tile[0].codec_name != "libtiff":
+    if not image.tile or image.tile[0].codec_name != "libtiff":
         return
+
+    def told(tag: int, otherwise: int) -> int:
+        value = image.tag_v2.get(tag)
+        return value if isinstance(value, int) else otherwise
+
     width, height = image.size
-    tags = image.tag_v2
-    rows = min(height, tags.get(ROWSPERSTRIP, height))
-    pixels = max(tags.get(TILEWIDTH, width) * tags.get(TILELENGTH, rows), rows)
-    strip_bytes = pixels * sum(tags.get(BITSPERSAMPLE, (1,))) // 8
+    rows = min(height, told(ROWSPERSTRIP, height))
+    pixels = max(told(TILEWIDTH, width) * told(TILELENGTH, rows), 1)
+    samples = told(SAMPLESPERPIXEL, 1)
+    strip_bytes = pixels * samples * int(max(image.tag_v2.get(BITSPERSAMPLE, (1,)))) // 8
     if strip_bytes > MAX_STRIP_BYTES:
         raise ImageError(
             ImageFault.TOO_LARGE,

@@ -134,7 +134,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8. A damaged EXIF block says nothing: the pixels are good."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (*DECODING_ERRORS, TypeError):
+    except DECODING_ERRORS:
         return 1
 
 

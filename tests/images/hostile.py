@@ -13,6 +13,7 @@ import random
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -274,3 +275,13 @@ def mutated(content: bytes, seed: str) -> bytes:
         else:
             spoilt[place:place] = chance.randbytes(chance.randrange(1, 9))
     return bytes(spoilt)
+
+
+def with_other_tags(content: bytes) -> Iterator[bytes]:
+    """A little-endian TIFF, with each tag of its first directory in other types and counts."""
+    (start,) = struct.unpack_from("<I", content, 4)
+    (tags,) = struct.unpack_from("<H", content, start)
+    for entry in range(start + 2, start + 2 + 12 * tags, 12):
+        for kind in range(14):
+            for count in (0, 1, 3, 0xFFFFFFFF):
+                yield content[: entry + 2] + struct.pack("<HI", kind, count) + content[entry + 8 :]

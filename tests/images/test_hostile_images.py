@@ -28,7 +28,16 @@ from petclassify.images.photo import read_image, read_pixels, read_size
 from petclassify.images.walk import is_image_name, walk_images
 from petclassify.runtime.serve.service import Service
 from tests.conftest import REPOSITORY, Outcome
-from tests.images.hostile import HOSTILE, SEEDS, encoded, many_scans, mutated, scene, tiff
+from tests.images.hostile import (
+    HOSTILE,
+    SEEDS,
+    encoded,
+    many_scans,
+    mutated,
+    scene,
+    tiff,
+    with_other_tags,
+)
 from tests.runtime.serve.conftest import Client, start_server  # noqa: F401  # a fixture
 
 SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
@@ -79,6 +88,14 @@ def test_spoilt_files_are_read_or_refused(name: str) -> None:
 def test_a_thousand_spoilt_files_of_each_kind_are_read_or_refused(name: str) -> None:
     for number in range(1000):
         outcome_of(mutated(SEEDS[name], f"{name} slow {number}"))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SEEDS if name.endswith(".tif") and name != "lab.tif"]
+)
+def test_tiffs_whose_tags_have_another_type_or_count_are_read_or_refused(name: str) -> None:
+    for content in with_other_tags(SEEDS[name]):
+        outcome_of(content)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -151,6 +168,24 @@ def test_a_huge_strip_is_refused_before_it_is_unpacked() -> None:
         read_image(tiff(7_000, 7_000, t258=(3, 8), t277=(3, 4), t338=(3, 2)))
 
 
+def test_too_little_memory_is_the_photos_error(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (6000, 6000)).save(path)
+    program = (
+        "import resource, sys; from pathlib import Path; from PIL import Image\n"
+        "from petclassify.errors import ImageError\n"
+        "from petclassify.images.photo import read_image\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)\n"
+        "try: read_image(Path(sys.argv[1]))\n"
+        "except ImageError as error: print(error.kind, error.reason)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "too_large takes more memory than there is\n"
+
+
 def test_predict_gives_each_hostile_file_its_row_and_nothing_else_on_stderr(corpus: Path) -> None:
     command = [sys.executable, "-m", "petclassify", "predict", str(corpus), "--format", "jsonl"]
     done = subprocess.run(
@@ -195,7 +230,7 @@ def test_the_check_command_lists_each_hostile_file_by_its_fault(
     )
     assert done.code == ExitCode.DONE, done.err
     assert "Traceback" not in done.err
-    listed = json.loads(Path("found/check.json").read_text())["files"]["unreadable"]
+    listed = json.loads(Path("found/check.json").read_text())["findings"]["unreadable"]
     assert {Path(one["name"]).name: one["kind"] for one in listed} == FAULTS
 
 
