@@ -50,12 +50,14 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
-# TypeError comes of TIFF tags whose type is not the one that Pillow counts on.
+# TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
+# OverflowError of offsets that no file reaches.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
     SyntaxError,
+    OverflowError,
     TypeError,
     EOFError,
     struct.error,

@@ -113,6 +113,13 @@ def _next_is_itself(content: bytes) -> bytes:
     return content[:end] + struct.pack("<I", 8) + content[end + 4 :]
 
 
+def _pixels_beyond_all() -> bytes:
+    """A BigTIFF whose pixels lie at 2^64 - 1, where no seek goes."""
+    content = encoded(scene(), "TIFF", big_tiff=True)
+    place = content.index(struct.pack("<H", 273))
+    return content[: place + 2] + struct.pack("<HQQ", 16, 1, 2**64 - 1) + content[place + 20 :]
+
+
 def _seeds() -> dict[str, bytes]:
     photo = scene()
     clear = photo.copy()
@@ -199,6 +206,7 @@ def _hostile() -> dict[str, Hostile]:
                 extra=png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(9_000_000))),
             ),
             "pixels-elsewhere.tif": tiff(64, 48, t273=(4, 0x7FFFFFF0)),
+            "pixels-beyond-all.tif": _pixels_beyond_all(),
             "pixels-that-are-none.tif": tiff(64, 48),
         },
         ImageFault.TOO_LARGE: {
