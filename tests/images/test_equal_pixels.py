@@ -53,12 +53,8 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Image.Image:
     """A drawn pet in 200 colours, wider than high, of which the shipped model is sure."""
     folder = tmp_path_factory.mktemp("pet") / "pets"
     draw_pets(folder, count=8, seed=1)
-    return (
-        read_image(folder / "cats" / "cat-0004.jpg")
-        .resize((300, 240))
-        .quantize(200, dither=Image.Dither.NONE)
-        .convert("RGB")
-    )
+    drawn = read_image(folder / "cats" / "cat-0004.jpg").resize((300, 240))
+    return drawn.quantize(200, dither=Image.Dither.NONE).convert("RGB")
 
 
 def exact(photo: Image.Image) -> dict[str, list[bytes]]:
