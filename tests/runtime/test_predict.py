@@ -171,8 +171,9 @@ def test_stdin_is_a_photo(photo: Path) -> None:
 
 
 def test_stdin_is_a_photo_under_its_device_s_name_too(photo: Path) -> None:
+    command = [sys.executable, "-m", "petclassify", "predict", "/dev/stdin", "--format", "jsonl"]
     done = subprocess.run(
-        [sys.executable, "-m", "petclassify", "predict", "/dev/stdin", "--format", "jsonl"],
+        [*command, "--model", str(SHIPPED)],
         input=photo.read_bytes(),
         capture_output=True,
         check=True,
