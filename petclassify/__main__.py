@@ -98,6 +98,7 @@ def _prepare_streams(debug: bool) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("petclassify").setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
+        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # its exceptions say the same
         warnings.simplefilter("ignore")
 
 

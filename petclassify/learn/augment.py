@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as v2
 
 from petclassify.config import Augmentation, Resize
-from petclassify.images.photo import check_size
+from petclassify.images.opening import check_size
 
 _LOG_ASPECT = math.log(4 / 3)
 

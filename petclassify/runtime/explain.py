@@ -32,7 +32,7 @@ from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, load_model, parse_model
-from petclassify.runtime.photos import STDIN, find_photos, is_stored
+from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import Scored, content_of
 
 _SOFTWARE = "petclassify explain"
@@ -152,7 +152,7 @@ def explain_photos(
         except ImageError as error:
             yield Scored(name, error)
             continue
-        path = _free_path(out, "stdin" if name == STDIN else Path(name).stem, taken)
+        path = _free_path(out, "stdin" if is_stdin(name) else Path(name).stem, taken)
         taken.add(path)
         with written_whole(path) as temporary:
             explanation.overlay.save(temporary, format="png", pnginfo=_signature())

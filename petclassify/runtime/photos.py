@@ -13,6 +13,7 @@ from petclassify.runtime.object_store import StoredObject, is_uri, list_objects
 from petclassify.runtime.scoring import Source
 
 STDIN = "-"
+_STDIN_DEVICE = "/dev/stdin"
 
 
 def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
@@ -26,14 +27,19 @@ def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
 
     """
     for given in inputs:
-        if given == STDIN:
-            yield STDIN, sys.stdin.buffer.read() if sys.stdin else b""
+        if is_stdin(given):
+            yield given, sys.stdin.buffer.read() if sys.stdin else b""
         elif os.path.isdir(given):  # noqa: PTH112  # unlike Path's, it takes any name
             yield from _not_empty(given, _in_folder(given))
         elif is_stored(given):
             yield from _not_empty(given, list_objects(given))
         else:
             yield given, Path(given)
+
+
+def is_stdin(given: str) -> bool:
+    """Whether an input is the image on stdin, under either of its names."""
+    return given in (STDIN, _STDIN_DEVICE)
 
 
 def is_stored(given: str) -> bool:

@@ -17,7 +17,7 @@ from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.walk import is_image_name
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.output import Format, row_writer
-from petclassify.runtime.photos import STDIN, find_photos, is_stored
+from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
 
 SHIPPED = "catsdogs.onnx"
@@ -114,7 +114,7 @@ def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:
     stored = next(filter(is_stored, inputs), None)
     if engine == "local" and stored is not None:
         raise UsageError(f"{stored}: object stores are read with --engine ray. Add it")
-    if engine == "ray" and STDIN in inputs:
+    if engine == "ray" and any(map(is_stdin, inputs)):
         raise UsageError("stdin cannot be read with --engine ray. Leave that out")
 
 

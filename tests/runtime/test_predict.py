@@ -170,6 +170,17 @@ def test_stdin_is_a_photo(photo: Path) -> None:
         assert key in row
 
 
+def test_stdin_is_a_photo_under_its_device_s_name_too(photo: Path) -> None:
+    command = [sys.executable, "-m", "petclassify", "predict", "/dev/stdin", "--format", "jsonl"]
+    done = subprocess.run(
+        [*command, "--model", str(SHIPPED)],
+        input=photo.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["path"] == "/dev/stdin"
+
+
 def test_output_goes_to_a_file_whole(petclassify: Run, tmp_path: Path, photo: Path) -> None:
     target = tmp_path / "rows.csv"
     done = petclassify("predict", photo, "--format", "csv", "--output", target, "--model", SHIPPED)

@@ -1,0 +1,233 @@
+"""Opening a photo with Pillow, and every way in which that fails, by name.
+
+Decisions:
+- Only the formats in FORMATS are tried: Pillow would hand EPS to Ghostscript.
+- Limits are checked on the header, before anything is decoded. They keep what one file may
+  take to 512 MiB and a few seconds: a decoded photo holds 4 bytes a pixel, and its RGB copy
+  as much again. The decoders of WebP and AVIF hold several whole frames of their own.
+- A progressive JPEG may go over all its pixels again in every scan, of which a few bytes
+  make one. Encoders make about ten; files with far more exist to keep decoders busy.
+  (Scans of a baseline JPEG have a few bits for each block, so their number needs no limit.)
+- A compressed TIFF's strips and tiles are unpacked whole, beside the photo.
+- libtiff prints what it finds wrong on stderr, beside the exception that Pillow raises.
+  Pillow offers no switch, so libtiff's own is used (its manual, TIFFError(3): a NULL handler
+  prints nothing). Where the symbol is not to be had, as on Windows, the lines stay.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import io
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError, _imaging
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
+    TILELENGTH,
+    TILEWIDTH,
+    TiffImageFile,
+)
+
+from petclassify.errors import ImageError, ImageFault
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
+MAX_PIXELS = 50_000_000
+MAX_PIXELS_OF = {"WEBP": 20_000_000, "AVIF": 20_000_000}
+MAX_SIDE_RATIO = 100
+MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
+MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
+
+# What Pillow's documentation and plugins raise on bytes that are not what they claim. A
+# TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
+# OverflowError of offsets that no file reaches.
+DECODING_ERRORS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    SyntaxError,
+    OverflowError,
+    TypeError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """Open without decoding, within the limits. Pillow's own size warning is left to them.
+
+    Raises:
+        ImageError: see `read_image`.
+
+    """
+    with (
+        faults_named(source),
+        _stream(source) as stream,
+        Image.open(stream, formats=FORMATS) as image,
+    ):
+        check_size(image.size, MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS))
+        if image.info.get("progressive"):
+            _check_scans(stream, image.size)
+        if isinstance(image, TiffImageFile):
+            _keep_libtiff_quiet()
+            _check_strips(image)
+        yield image
+
+
+def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse an image by its width and height in pixels, before it is decoded.
+
+    Raises:
+        ImageError: too many pixels, or sides that differ more than 100-fold.
+
+    """
+    width, height = size
+    if width == height == 0:
+        raise ImageError(ImageFault.DAMAGED, "0 x 0 pixels")
+    if width * height > max_pixels:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"{width} x {height} pixels, more than the limit of "
+            f"{max_pixels // 1_000_000} megapixels",
+        )
+    if max(size) > MAX_SIDE_RATIO * min(size):
+        raise ImageError(
+            ImageFault.TOO_NARROW,
+            f"{width} x {height} pixels: one side is more than {MAX_SIDE_RATIO} times the other",
+        )
+
+
+@contextmanager
+def faults_named(source: Path | bytes | None) -> Iterator[None]:
+    """Turn what Pillow and the file system raise into an ImageError with path and reason."""
+    path = source if isinstance(source, Path) else None
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.kind, error.reason, path) from None
+    except FileNotFoundError:
+        raise ImageError(ImageFault.MISSING, "no such file", path) from None
+    except UnidentifiedImageError:
+        raise _unidentified(b"" if source is None else _head(source), path) from None
+    except Image.DecompressionBombError:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"more than the limit of {MAX_PIXELS // 1_000_000} megapixels",
+            path,
+        ) from None
+    except MemoryError:
+        reason = "takes more memory than there is"
+        raise ImageError(ImageFault.TOO_LARGE, reason, path) from None
+    except DECODING_ERRORS as error:
+        # Pillow's own have no number. Seeking to where no file can reach has EINVAL.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            reason = (error.strerror or str(error)).lower()
+            raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path) from None
+        raise ImageError(
+            ImageFault.DAMAGED, f"damaged image: {str(error) or type(error).__name__}", path
+        ) from None
+
+
+@contextmanager
+def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    mode = source.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
+        # Opening a pipe would wait for ever, and a device may never end.
+        raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
+    with source.open("rb") as stream:
+        yield stream
+
+
+def _head(source: Path | bytes) -> bytes:
+    with _stream(source) as stream:
+        return stream.read(16)  # as many as Pillow's plugins look at
+
+
+def _unidentified(head: bytes, path: Path | None) -> ImageError:
+    """Why no plugin took a file: it is none of theirs, or damaged before its size is told."""
+    if not head:
+        return ImageError(ImageFault.EMPTY, "the file is empty", path)
+    for name in FORMATS:
+        _, accepts = Image.OPEN.get(name, (None, None))
+        if accepts is not None and accepts(head) is True:
+            reason = f"damaged image: it begins as {name} does, but its header cannot be read"
+            return ImageError(ImageFault.DAMAGED, reason, path)
+    return ImageError(ImageFault.NOT_AN_IMAGE, "not an image in a known format", path)
+
+
+def _check_scans(stream: BinaryIO, size: tuple[int, int]) -> None:
+    """Refuse a progressive JPEG that would be gone over too often."""
+    before = stream.tell()
+    stream.seek(0)
+    scans = count_scans(stream.read())
+    stream.seek(before)
+    if scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"{size[0]} x {size[1]} pixels in {scans} progressive scans, more than the limit of "
+            f"{MAX_SCANNED_PIXELS // 1_000_000_000} gigapixels",
+        )
+
+
+def count_scans(jpeg: bytes) -> int:
+    """How many scans a JPEG has, up to its end or to where it is damaged.
+
+    Source: ITU-T T.81, annex B.1: a marker is 0xff and a code; all but a few are followed by
+    the length of their segment. In a scan's data 0xff is followed by zero or a restart.
+    """
+    scans, place = 0, 0
+    while found := _MARKER.search(jpeg, place):
+        code = found.group()[-1]
+        if code == _END:
+            break
+        scans += code == _SCAN
+        place = found.end()
+        if code != _START:
+            place += int.from_bytes(jpeg[place : place + 2], "big")
+    return scans
+
+
+def _check_strips(image: TiffImageFile) -> None:
+    """Refuse a compressed TIFF of which libtiff would unpack too much at a time."""
+    if not image.tile or image.tile[0].codec_name != "libtiff":
+        return
+
+    def told(tag: int, otherwise: int) -> int:
+        value = image.tag_v2.get(tag)
+        return value if isinstance(value, int) else otherwise
+
+    width, height = image.size
+    rows = min(height, told(ROWSPERSTRIP, height))
+    pixels = max(told(TILEWIDTH, width) * told(TILELENGTH, rows), 1)
+    samples = told(SAMPLESPERPIXEL, 1)
+    strip_bytes = pixels * samples * int(max(image.tag_v2.get(BITSPERSAMPLE, (1,)))) // 8
+    if strip_bytes > MAX_STRIP_BYTES:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"a strip or tile of {strip_bytes >> 20} MiB, "
+            f"more than the limit of {MAX_STRIP_BYTES >> 20} MiB",
+        )
+
+
+@functools.cache
+def _keep_libtiff_quiet() -> None:
+    try:
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    except (OSError, AttributeError):
+        return
