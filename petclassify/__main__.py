@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import warnings
-from pathlib import Path
 from types import FrameType
 
 import typer
@@ -22,6 +21,7 @@ from typer.exceptions import TyperException
 from petclassify.cli import app
 from petclassify.errors import ExitCode, PetclassifyError
 from petclassify.runtime.output import printable
+from petclassify.streams import prepare_streams
 
 
 def main() -> None:
@@ -60,12 +60,7 @@ class Stopped(BaseException):
 def _prepare_process(debug: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    if sys.stdout is None or sys.stderr is None:  # closed by the shell: >&-
-        nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    # File names need not be valid UTF-8, and are printed as they are.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    prepare_streams()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("petclassify").setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
@@ -89,7 +84,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         is_help = message.startswith("Usage:")
         return message if is_help else f"error: {message} See --help", ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"error: {error.filename or 'the disk'}: the disk is full", ExitCode.ENVIRONMENT
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
+        fix = "Free some space and run the command again"
+        return f"error: {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",

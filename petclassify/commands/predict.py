@@ -27,6 +27,7 @@ from petclassify.options import (
 )
 from petclassify.printing import class_lines, figure_lines
 from petclassify.runtime.output import chosen_format, printable
+from petclassify.streams import stop_when_unread
 
 
 class RowFormat(StrEnum):
@@ -93,6 +94,8 @@ def predict(
         require_extra("ray", ("ray", "pyarrow"))
     elif rows == "parquet":
         require_extra("parquet", ("pyarrow",))
+    if output is None:
+        stop_when_unread()
     collect_from_now_on()
     tally = run(images, chosen_model(model), rows, output, force=force, engine=engine.value)
     total = tally.predicted + tally.failed
