@@ -57,11 +57,20 @@ class Stopped(BaseException):
         self.signal_number = signal_number
 
 
+class _Escaping(logging.Formatter):
+    """Messages name files, whose names must not break a line or command a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        return printable(record.message)
+
+
 def _prepare_process(debug: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     prepare_streams()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Escaping())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("petclassify").setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
         warnings.simplefilter("ignore")

@@ -134,7 +134,7 @@ def evaluate(
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
     if missing:
-        typer.echo(f"no {report}: {install_line(missing, 'report')}", err=True)
+        typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)
     else:
         write_report(report_of(found, judged_model, command_line()), report)
         lines += [f"report  {report}"]

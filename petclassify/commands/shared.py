@@ -77,7 +77,7 @@ def chosen_model(model: Path | None) -> Path:
     from petclassify.runtime.predict import default_model
 
     found = default_model()
-    typer.echo(f"model: {found}", err=True)
+    typer.echo(f"model: {printable(str(found))}", err=True)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -130,11 +131,16 @@ class Service:
 
 
 def model_name(model: Path) -> str:
-    """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike."""
+    """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike.
+
+    Bytes that are no UTF-8 are replaced, as they are in the paths that are asked for.
+    """
     path = model.resolve()
     if path.is_dir():
-        return path.name
-    return path.parent.name if path.name == "model.onnx" else path.stem
+        name = path.name
+    else:
+        name = path.parent.name if path.name == "model.onnx" else path.stem
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _busy() -> Refusal:
