@@ -66,7 +66,7 @@ ENVIRONMENT = (
     Condition("TZ nonsense", 'TZ=":/no/such zone" "$@"'),
     Condition("HOME unset", 'env -u HOME "$@"'),
     Condition("HOME empty", 'HOME= "$@"'),
-    Condition("HOME nowhere", 'HOME=/nonexistent/home env -u XDG_CACHE_HOME "$@"', SAID),
+    Condition("HOME nowhere", 'HOME="$PLACE/none/home" env -u XDG_CACHE_HOME "$@"', SAID),
     Condition("an almost empty environment", 'env -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"'),
 )
 PLACES = (
