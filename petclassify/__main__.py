@@ -74,6 +74,8 @@ def _prepare_process(debug: bool) -> None:
     logging.getLogger("petclassify").setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
         warnings.simplefilter("ignore")
+        # It says in two long lines where it keeps its fonts when HOME cannot be written.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _stop(number: int, _: FrameType | None) -> None:

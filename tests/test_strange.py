@@ -140,6 +140,13 @@ def test_predict_needs_neither_streams_nor_a_folder(
     assert not surroundings.lost(condition, name, TORCHLESS[name])
 
 
+def test_torch_is_not_loaded_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    (condition,) = (c for c in CONDITIONS if c.name == "working folder deleted")
+    surroundings = Surroundings(tmp_path, tmp_path, None, tmp_path)
+    for name in ("networks NAME", "train"):
+        assert not surroundings.lost(condition, name, TRAINING[name])
+
+
 def test_a_photo_below_the_longest_path_is_predicted_or_named(tmp_path: Path, make_photos) -> None:
     (photo,) = make_photos(tmp_path, 1)
     here = os.open(tmp_path, os.O_RDONLY)
