@@ -182,7 +182,7 @@ def test_names_cannot_command_a_terminal(petclassify, tmp_path: Path, make_photo
 
 
 @pytest.mark.slow
-def test_100_000_photos_in_a_class_take_no_more_memory(
+def test_100_000_photos_in_a_class_take_the_memory_of_their_names(
     tmp_path: Path, drawn_pets: Path, feature_cache: Path
 ) -> None:
     from petclassify.config import TrainConfig, default_fit
@@ -207,7 +207,7 @@ def test_100_000_photos_in_a_class_take_no_more_memory(
         peaks[count] = peak_mib("predict", folder, "--model", result.run, "--output", out)
         assert out.read_bytes().count(b"\n") == count + 1
     print(f"\npredict, most memory by photos: {peaks}")
-    assert peaks[100_000] < peaks[2_000] + 100
+    assert peaks[100_000] < peaks[2_000] + 200  # a folder is listed whole, to be sorted
 
 
 def peak_mib(*arguments: object) -> float:

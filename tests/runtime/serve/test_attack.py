@@ -256,6 +256,6 @@ def test_good_requests_are_answered_among_all_attackers(
     wait_until_nothing_is_held(server)
     assert server.ask("/predict", photo).status == 200
     assert set(answered) <= {200, 503}
-    assert answered[200] > 0
+    assert answered[200] > 0.5 * answered.total()
     assert slowest_s["/livez"] < 1
     assert most < 1500
