@@ -28,7 +28,7 @@ def main() -> None:
     _handle_signals(_end_at_once)
     gc.disable()  # until a command has its imports, see commands.shared.collect_from_now_on
     debug = "--debug" in sys.argv
-    _prepare_streams(debug)
+    _prepare_process(debug)
     from petclassify.cli import app
 
     try:
@@ -85,21 +85,29 @@ def _end_stopped(stopped: Stopped) -> NoReturn:
     os._exit(128 + stopped.signal_number)
 
 
-def _prepare_streams(debug: bool) -> None:
+def _prepare_process(debug: bool) -> None:
     import logging
     import warnings
 
-    if sys.stdout is None or sys.stderr is None:  # closed by the shell: >&-
-        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    # File names need not be valid UTF-8, and are printed as they are.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    from petclassify.runtime.output import printable
+    from petclassify.streams import prepare_streams
+
+    class Escaping(logging.Formatter):
+        """Messages name files, whose names must not break a line or command a terminal."""
+
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+            return printable(record.message)
+
+    prepare_streams()
+    handler = logging.StreamHandler()
+    handler.setFormatter(Escaping())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("petclassify").setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
         logging.getLogger("PIL").setLevel(logging.CRITICAL)  # its exceptions say the same
         warnings.simplefilter("ignore")
+        # It says in two long lines where it keeps its fonts when HOME cannot be written.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
@@ -117,7 +125,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         is_help = message.startswith("Usage:")
         return message if is_help else f"error: {message} See --help", ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"error: {error.filename or 'the disk'}: the disk is full", ExitCode.ENVIRONMENT
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
+        fix = "Free some space and run the command again"
+        return f"error: {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",

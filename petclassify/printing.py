@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from petclassify.runtime.output import printable
+
 if TYPE_CHECKING:
     from petclassify.learn.catalogue import Catalogue
     from petclassify.learn.layer_table import LayerTable
@@ -25,12 +27,12 @@ def figure_lines(by_name: Mapping[str, Metrics]) -> Iterator[str]:
 
 def class_lines(metrics: Metrics) -> Iterator[str]:
     """Precision, recall and F1, a row per class."""
-    width = max(12, *(len(name) + 2 for name in metrics.per_class))
+    width = max(12, *(len(printable(name)) + 2 for name in metrics.per_class))
     yield f"{'class':{width}}{'photos':>8}{'precision':>11}{'recall':>9}{'F1':>9}"
     for name, one in metrics.per_class.items():
         shares = [one.precision, one.recall, one.f1]
         shown = ["-" if share is None else f"{share:.2%}" for share in shares]
-        yield f"{name:{width}}{one.count:8d}{shown[0]:>11}{shown[1]:>9}{shown[2]:>9}"
+        yield f"{printable(name):{width}}{one.count:8d}{shown[0]:>11}{shown[1]:>9}{shown[2]:>9}"
 
 
 def layer_lines(table: LayerTable, depth: int | None) -> Iterator[str]:
@@ -122,8 +124,9 @@ def check_lines(result: CheckResult, kinds: Sequence[Kind], top: int = 5) -> Ite
 
 def _aligned(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
     """Columns as wide as their widest cell, the first ones to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[printable(cell) for cell in row] for row in rows]  # as wide as `show` prints it
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
         cells = [
             f"{cell:{width}}" if place < left else f"{cell:>{width}}"
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))

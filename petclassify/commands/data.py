@@ -14,6 +14,7 @@ from petclassify.commands.shared import (
     collect_from_now_on,
     located,
     require_extra,
+    show,
     show_as,
 )
 from petclassify.config import DEFAULT_BACKBONE, ZOO_PREFIX, Augmentation, TrainConfig
@@ -43,7 +44,7 @@ def draw(
     from petclassify.images.drawn_pets import draw_pets
 
     draw_pets(folder, count, seed)
-    typer.echo(f"{count} pictures in {folder}")
+    show([f"{count} pictures in {folder}"])
 
 
 def fetch(
@@ -59,7 +60,7 @@ def fetch(
     require_extra("train", TRAIN_MODULES)
     from petclassify.learn.public_data import fetch as run
 
-    typer.echo(run(name, data_root))
+    show([str(run(name, data_root))])
 
 
 def check(
@@ -135,4 +136,4 @@ def preview(
     from petclassify.learn.preview import preview as run
 
     run(read_index(located(data, data_root)), augmentation, image_size or 224, seed, out)
-    typer.echo(out)
+    show([str(out)])

@@ -11,6 +11,7 @@ from petclassify.commands.predict import predict
 from petclassify.commands.shared import (
     TRAIN_MODULES,
     require_extra,
+    show,
 )
 from petclassify.commands.train import run_training
 from petclassify.config import TrainConfig
@@ -25,13 +26,13 @@ def demo(
     from petclassify.images.drawn_pets import draw_pets
 
     if not folder.exists():
-        typer.echo(f"$ petclassify data draw {folder}")
+        show([f"$ petclassify data draw {folder}"])
         draw_pets(folder, count=200, seed=0)
-    typer.echo(f"$ petclassify train {folder}")
+    show([f"$ petclassify train {folder}"])
     require_extra("train", TRAIN_MODULES)
     run_training(TrainConfig(folder))
     example = sorted(folder.glob("*/*"))[0]
-    typer.echo(f"\n$ petclassify predict {example}")
+    show(["", f"$ petclassify predict {example}"])
     predict([str(example)])
     typer.echo(
         "\nNow with your own photos, in folders named after what they show:\n"

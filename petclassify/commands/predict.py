@@ -27,6 +27,7 @@ from petclassify.options import (
 )
 from petclassify.printing import class_lines, figure_lines
 from petclassify.runtime.output import chosen_format, printable
+from petclassify.streams import stop_when_unread
 
 
 class RowFormat(StrEnum):
@@ -93,6 +94,8 @@ def predict(
         require_extra("ray", ("ray", "pyarrow"))
     elif rows == "parquet":
         require_extra("parquet", ("pyarrow",))
+    if output is None:
+        stop_when_unread()
     collect_from_now_on()
     tally = run(images, chosen_model(model), rows, output, force=force, engine=engine.value)
     total = tally.predicted + tally.failed
@@ -131,7 +134,7 @@ def evaluate(
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
     if missing:
-        typer.echo(f"no {report}: {install_line(missing, 'report')}", err=True)
+        typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)
     else:
         write_report(report_of(found, judged_model, command_line()), report)
         lines += [f"report  {report}"]

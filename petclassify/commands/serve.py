@@ -8,6 +8,7 @@ import typer
 
 from petclassify.commands.shared import chosen_model, collect_from_now_on, require_extra
 from petclassify.options import ModelOption
+from petclassify.runtime.output import printable
 
 SERVE_MODULES = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 
@@ -34,4 +35,5 @@ def serve(
             f"warning: whoever can reach {host} can use this server; it asks for no password",
             err=True,
         )
-    run(chosen, host, port, lambda address: typer.echo(f"serving {chosen.name} on {address}"))
+    name = printable(chosen.name)
+    run(chosen, host, port, lambda address: typer.echo(f"serving {name} on {address}"))

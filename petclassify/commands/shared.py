@@ -37,12 +37,24 @@ def require_extra(extra: str, modules: Sequence[str]) -> None:
     """Refuse, with the install line, what needs packages that are not here.
 
     Raises:
-        EnvironmentFault: one of the modules is missing.
+        EnvironmentFault: one of the modules is missing, or torch could not be loaded.
 
     """
+    if extra == "train":
+        _require_working_folder()
     missing = missing_modules(modules)
     if missing:
         raise EnvironmentFault(f"this command {install_line(missing, extra)}")
+
+
+def _require_working_folder() -> None:
+    """Without one, the libraries of torch's x86 builds end the process."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise EnvironmentFault(
+            "the working folder was deleted. Change to another and run the command again"
+        ) from error
 
 
 def missing_modules(modules: Sequence[str]) -> list[str]:
@@ -77,7 +89,7 @@ def chosen_model(model: Path | None) -> Path:
     from petclassify.runtime.predict import default_model
 
     found = default_model()
-    typer.echo(f"model: {found}", err=True)
+    typer.echo(f"model: {printable(str(found))}", err=True)
     return found
 
 

@@ -198,7 +198,7 @@ def export(
     collect_from_now_on()
     form = ModelForm("int8" if int8 else "fp16" if fp16_weights else "fp32", standalone)
     path = export_run(run, data, form)
-    typer.echo(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    show([f"{path} ({path.stat().st_size / 1e6:.1f} MB)"])
 
 
 def run_training(config: TrainConfig) -> None:
@@ -217,7 +217,12 @@ def run_training(config: TrainConfig) -> None:
 def _show_result(result: TrainResult) -> None:
     show(figure_lines({str(split): figures for split, figures in result.metrics.items()}))
     model = result.run / "model.onnx"
-    typer.echo(f"\nmodel   {model} ({model.stat().st_size / 1e6:.1f} MB)")
-    typer.echo(f"report  {result.run / 'report.html'}")
-    typer.echo(f"time    {result.seconds['total']:.1f} s")
-    typer.echo(f"next    petclassify predict IMAGE --model {result.run}")
+    show(
+        [
+            "",
+            f"model   {model} ({model.stat().st_size / 1e6:.1f} MB)",
+            f"report  {result.run / 'report.html'}",
+            f"time    {result.seconds['total']:.1f} s",
+            f"next    petclassify predict IMAGE --model {result.run}",
+        ]
+    )

@@ -11,6 +11,7 @@ and calibration are in the graph, so nobody can forget them.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -212,11 +213,16 @@ def _check_signature(
 
 
 def model_name(model: Path) -> str:
-    """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike."""
+    """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike.
+
+    Bytes that are no UTF-8 are replaced, as they are in the paths that a server is asked for.
+    """
     path = model.resolve()
     if path.is_dir():
-        return path.name
-    return path.parent.name if path.name == "model.onnx" else path.stem
+        name = path.name
+    else:
+        name = path.parent.name if path.name == "model.onnx" else path.stem
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def first_line(error: Exception) -> str:

@@ -7,4 +7,6 @@ A request goes through these modules in this order:
     app             the routes
     intake          a body into memory, within limits; multipart
     batching        photos waiting for a worker; small batches under load
+
+`answers` is what JSON they all answer with.
 """

@@ -1,15 +1,21 @@
-"""Answers as JSON that any text survives in, names with broken UTF-8 included."""
+"""Answers in JSON that any name survives.
+
+What is not ASCII is escaped, as in `predict --format jsonl`. Starlette's own JSONResponse sends
+UTF-8, in which names of files and classes that are not UTF-8 (lone surrogates) have no form.
+"""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 
-class Answer(JSONResponse):
-    """JSON in ASCII: a lone surrogate, which UTF-8 cannot hold, is escaped like the rest."""
+class JsonAnswer(Response):
+    """Content as JSON in ASCII."""
 
-    def render(self, content: object) -> bytes:
-        """The body."""
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401  # as starlette types it
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")

@@ -19,7 +19,7 @@ import petclassify
 from petclassify.errors import ImageError, ImageFault, ModelError
 from petclassify.runtime.output import to_fields
 from petclassify.runtime.serve import metrics, open_inference
-from petclassify.runtime.serve.answers import Answer
+from petclassify.runtime.serve.answers import JsonAnswer
 from petclassify.runtime.serve.batching import Outcome
 from petclassify.runtime.serve.gate import Gate
 from petclassify.runtime.serve.intake import (
@@ -102,7 +102,7 @@ class _Endpoints:
             if not is_multipart(content_type):
                 request.state.photos = 1
                 (outcome,) = await service.classify([body])
-                return Answer(to_fields(outcome), _status_of(outcome))
+                return JsonAnswer(to_fields(outcome), _status_of(outcome))
             parts = await service.parse(lambda: split_parts(content_type, body))
             request.state.photos = len(parts)
             outcomes = await service.classify([part.content for part in parts])
@@ -112,8 +112,7 @@ class _Endpoints:
         ]
         some_predicted = not all(isinstance(outcome, ImageError) for outcome in outcomes)
         status = HTTPStatus.OK if some_predicted else _status_of(outcomes[0])
-        # JSON escapes what is not ASCII, as in `predict --format jsonl`: any name survives.
-        return Answer({"predictions": rows}, status)
+        return JsonAnswer({"predictions": rows}, status)
 
     async def explain(self, request: Request) -> Response:
         """One photo as the body; a picture of where the model looked."""
@@ -122,7 +121,7 @@ class _Endpoints:
             try:
                 return Response(await self._service.explain(body), media_type="image/png")
             except ImageError as error:
-                return Answer(to_fields(error), _status_of(error))
+                return JsonAnswer(to_fields(error), _status_of(error))
 
     async def model(self, _: Request) -> Response:
         """What the model file says about itself, and this server's limits."""
@@ -131,7 +130,7 @@ class _Endpoints:
         said["explains"] = self._service.explains
         said["petclassify"] = petclassify.__version__
         said["limits"] = {"body_bytes": MAX_BODY_BYTES, "photos_per_request": MAX_PHOTOS}
-        return Answer(said)
+        return JsonAnswer(said)
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
@@ -150,7 +149,7 @@ class _Endpoints:
 
     async def openapi(self, _: Request) -> Response:
         """The description of all routes."""
-        return Answer(describe_api(self._service.name))
+        return JsonAnswer(describe_api(self._service.name))
 
 
 def _page_file(name: str, content_type: str) -> Any:  # noqa: ANN401  # as starlette types endpoints
@@ -188,5 +187,5 @@ async def _refuse(request: Request, error: Exception) -> Response:
     else:
         status, kind, message, headers = 500, "bug", "the server failed; its log has the reason", {}
     if request.url.path.startswith("/v2"):
-        return Answer({"error": message}, status, headers)
-    return Answer({"error": {"kind": kind, "message": message}}, status, headers)
+        return JsonAnswer({"error": message}, status, headers)
+    return JsonAnswer({"error": {"kind": kind, "message": message}}, status, headers)

@@ -3,7 +3,8 @@
 Each worker decodes a few photos and runs them through a network of one thread, as
 `runtime.scoring` does for folders. Batches are formed of what waits already, so a lone photo
 never waits for company. What waits is shared evenly: with two workers and two photos waiting
-each takes one.
+each takes one. Requests take turns, photo by photo, so a lone one does not wait for all of
+another's 64, which may be as large as is allowed.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Batcher:
         self._classifier = classifier
         self._workers = workers
         self._on_batch = on_batch
-        self._queue: deque[_Waiting] = deque()
+        self._requests: deque[deque[_Waiting]] = deque()  # whose turn it is, first
+        self._waiting = 0
         self._changed = threading.Condition()
         self._closed = False
         # Daemons: a photo that takes a second to decode must not hold up a forced exit.
@@ -74,7 +76,7 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """How many photos no worker has taken yet."""
-        return len(self._queue)
+        return self._waiting
 
     def submit(self, photos: Sequence[Photo]) -> list[Future[Outcome]]:
         """Queue photos, all or none; each future holds an outcome or the model's failure.
@@ -83,13 +85,16 @@ class Batcher:
             QueueFullError: there is no room for all of them.
 
         """
-        jobs = [_Waiting(photo) for photo in photos]
+        jobs = deque(_Waiting(photo) for photo in photos)
+        outcomes = [job.outcome for job in jobs]
         with self._changed:
-            if self._closed or len(self._queue) + len(jobs) > self.capacity:
+            if self._closed or self._waiting + len(jobs) > self.capacity:
                 raise QueueFullError
-            self._queue.extend(jobs)
+            if jobs:
+                self._requests.append(jobs)
+            self._waiting += len(jobs)
             self._changed.notify(len(jobs))
-        return [job.outcome for job in jobs]
+        return outcomes
 
     def close(self) -> None:
         """Finish what waits and end the workers."""
@@ -107,14 +112,23 @@ class Batcher:
         """Wait for photos and take this worker's share of them; none when all is done."""
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._queue or self._closed)
-                if not self._queue:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
                     return []
-                share = min(BATCH_SIZE, -(-len(self._queue) // self._workers))
-                taken = [self._queue.popleft() for _ in range(share)]
+                share = min(BATCH_SIZE, -(-self._waiting // self._workers))
+                taken = [self._next() for _ in range(share)]
                 # A client that hung up has cancelled its photos.
                 if batch := [j for j in taken if j.outcome.set_running_or_notify_cancel()]:
                     return batch
+
+    def _next(self) -> _Waiting:
+        """Take a photo of the request whose turn it is; that one comes last then."""
+        request = self._requests.popleft()
+        taken = request.popleft()
+        if request:
+            self._requests.append(request)
+        self._waiting -= 1
+        return taken
 
     def _score(self, batch: list[_Waiting]) -> None:
         if self._on_batch is not None:

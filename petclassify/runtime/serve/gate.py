@@ -26,7 +26,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from petclassify.runtime.serve.answers import Answer
+from petclassify.runtime.serve.answers import JsonAnswer
 from petclassify.runtime.serve.metrics import Metrics
 
 MOST_LOGGED = 200  # characters of a path
@@ -154,5 +154,5 @@ def _is_cross_origin(headers: Headers, host: str) -> bool:
     return origin is not None and origin.partition("://")[2] != host
 
 
-def _error(status: int, kind: str, message: str) -> Answer:
-    return Answer({"error": {"kind": kind, "message": message}}, status)
+def _error(status: int, kind: str, message: str) -> JsonAnswer:
+    return JsonAnswer({"error": {"kind": kind, "message": message}}, status)

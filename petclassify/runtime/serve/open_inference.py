@@ -24,7 +24,7 @@ import petclassify
 from petclassify.errors import ImageError
 from petclassify.runtime.classifier import Prediction
 from petclassify.runtime.model_file import FAMILIARITY, INPUT, PROBABILITIES
-from petclassify.runtime.serve.answers import Answer
+from petclassify.runtime.serve.answers import JsonAnswer
 from petclassify.runtime.serve.intake import MAX_PHOTOS, Refusal, body_of
 from petclassify.runtime.serve.service import Service
 
@@ -55,29 +55,29 @@ class _Endpoints:
     async def server(self, _: Request) -> Response:
         """Who speaks the protocol here."""
         said = {"name": "petclassify", "version": petclassify.__version__, "extensions": []}
-        return Answer(said)
+        return JsonAnswer(said)
 
     async def live(self, _: Request) -> Response:
         """The process answers."""
-        return Answer({"live": True})
+        return JsonAnswer({"live": True})
 
     async def ready(self, _: Request) -> Response:
         """Whether new work may be sent."""
         ready = not self._service.stopping
-        return Answer({"ready": ready}, 200 if ready else 503)
+        return JsonAnswer({"ready": ready}, 200 if ready else 503)
 
     async def model_ready(self, request: Request) -> Response:
         """Whether the model may be asked."""
         self._check_name(request)
         ready = not self._service.stopping
         said = {"name": self._service.name, "ready": ready}
-        return Answer(said, 200 if ready else 503)
+        return JsonAnswer(said, 200 if ready else 503)
 
     async def model(self, request: Request) -> Response:
         """The model's tensors."""
         self._check_name(request)
         classes = len(self._service.classifier.class_names)
-        return Answer(
+        return JsonAnswer(
             {
                 "name": self._service.name,
                 "platform": "onnxruntime_onnx",
@@ -104,7 +104,7 @@ class _Endpoints:
         if asked.request_id is not None:
             answer["id"] = asked.request_id
         answer["outputs"] = [_tensor(name, predictions) for name in asked.outputs]
-        return Answer(answer)
+        return JsonAnswer(answer)
 
     def _check_name(self, request: Request) -> None:
         if request.path_params["name"] != self._service.name:
@@ -157,14 +157,15 @@ def _read_windows(shape: list[Any], data: object, side: int) -> NDArray[np.uint8
     if not isinstance(data, list):
         raise _bad(f"{INPUT} has no data; the binary extension is not supported")
     try:
-        numbers = np.array(data)
+        # As objects: where one value is text, NumPy would make room for its length in each place.
+        values = np.array(data, dtype=object).ravel().tolist()
     except ValueError:
         raise _bad("the data is ragged") from None
-    if numbers.size != math.prod(shape):
-        raise _bad(f"the data holds {numbers.size} values, the shape asks for {math.prod(shape)}")
-    if numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() > 255:
+    if len(values) != math.prod(shape):
+        raise _bad(f"the data holds {len(values)} values, the shape asks for {math.prod(shape)}")
+    if set(map(type, values)) != {int} or min(values) < 0 or max(values) > 255:
         raise _bad("the data must be whole numbers from 0 to 255")
-    return numbers.astype(np.uint8).reshape(shape)
+    return np.array(values, dtype=np.uint8).reshape(shape)
 
 
 def _asked_outputs(said: dict[str, Any]) -> list[str]:

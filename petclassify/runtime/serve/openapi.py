@@ -134,6 +134,9 @@ def describe_api(model: str) -> Json:
             "schema": {"anyOf": [_ref("Prediction"), _ref("Predictions")]},
         }
     }
+    none_predicted = {
+        "application/json": {"schema": {"anyOf": [_ref("Error"), _ref("Predictions")]}},
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -148,13 +151,16 @@ def describe_api(model: str) -> Json:
             "/style.css": _get("Its looks.", "text/css"),
             "/icon.svg": _get("Its icon.", "image/svg+xml"),
             "/predict": _post(
-                "Classify one photo or several.", {**image, **parts}, predicted, _IMAGE_FAULTS
+                "Classify one photo or several.",
+                {**image, **parts},
+                predicted,
+                dict.fromkeys(_IMAGE_FAULTS, none_predicted),
             ),
             "/explain": _post(
                 "Where the model looked: the photo's window under a heat map.",
                 image,
                 {"image/png": {"schema": {"type": "string", "format": "binary"}}},
-                (404, *_IMAGE_FAULTS),
+                dict.fromkeys((404, *_IMAGE_FAULTS), _json("Error")),
             ),
             "/model": _get("What the model file says about itself, and the limits here."),
             "/livez": _get("The process answers.", "text/plain"),
@@ -178,7 +184,7 @@ def describe_api(model: str) -> Json:
                     "Open Inference Protocol: classify windows, resized and cropped already.",
                     _json("InferRequest"),
                     _json("InferResponse"),
-                    (404,),
+                    {404: _json("OpenInferenceError")},
                     "OpenInferenceError",
                 ),
             },
@@ -195,14 +201,12 @@ def _get(summary: str, media_type: str = "application/json", fault: int | None =
 
 
 def _post(
-    summary: str, body: Json, answer: Json, faults: tuple[int, ...], error: str = "Error"
+    summary: str, body: Json, answer: Json, faults: dict[int, Json], error: str = "Error"
 ) -> Json:
     responses: Json = {"200": {"description": summary, "content": answer}}
-    for fault in sorted((*_BODY_FAULTS, *faults)):
-        responses[str(fault)] = {
-            "description": HTTPStatus(fault).phrase,
-            "content": _json(error),
-        }
+    said = dict.fromkeys(_BODY_FAULTS, _json(error)) | faults
+    for fault in sorted(said):
+        responses[str(fault)] = {"description": HTTPStatus(fault).phrase, "content": said[fault]}
     return {
         "post": {
             "summary": summary,

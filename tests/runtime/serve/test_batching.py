@@ -90,6 +90,20 @@ def test_workers_share_what_waits(
     assert sizes == [1, 1, 1, 1]
 
 
+def test_requests_take_turns(
+    make: Make, held: threading.Event, sizes: list[int], photo: bytes
+) -> None:
+    batcher = make(1)
+    first = batcher.submit([photo])
+    wait_until_taken(batcher)
+    many = batcher.submit([photo] * 40)
+    (lone,) = batcher.submit([photo])
+    held.set()
+    assert isinstance(lone.result(30), Prediction)
+    assert not many[-1].done()
+    assert not wait([*first, *many], 30).not_done
+
+
 def test_outcomes_are_in_order_past_the_ones_that_fail(make: Make, photo: bytes) -> None:
     window = np.zeros((224, 224, 3), np.uint8)
     futures = make(2).submit([photo, b"text", window, photo])
