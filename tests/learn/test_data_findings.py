@@ -30,7 +30,9 @@ def test_a_runs_report_says_what_is_wrong_with_its_data(
     page = (result.run / "report.html").read_text()
     assert "since they cannot be read: 1 photo." in page
     pair = f"{cat[0].relative_to(data)} and test/cats/again.jpg"
-    assert f"In more than one split, the same or nearly: 1 photo, for example {pair}" in page
+    assert (
+        f"In more than one split, the same or nearly: 1 held-out photo, for example {pair}" in page
+    )
     assert "train/cats/woof.png says cats, looks like dogs" in page
     assert "With care" in page
 

@@ -141,7 +141,7 @@ def test_levers_without_open_layers_are_refused(fit: Fit) -> None:
 
 def test_what_a_kill_left_half_written_is_cleared(fit: Fit, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".abc.tmp").write_bytes(b"half")
+    (tmp_path / "run" / ".abcd_123.tmp").write_bytes(b"half")
     assert not list(fit(resume=True).run.rglob("*.tmp"))
 
 

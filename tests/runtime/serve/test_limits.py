@@ -187,7 +187,7 @@ def test_a_lying_length_is_no_way_in(server: Client, photo: bytes) -> None:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n" + photo
         )
-        assert b" 415 " in connection.recv(65536)
+        assert b" 422 " in connection.recv(65536)
     for head in (b"Content-Length: -1", b"Content-Length: 4\r\nContent-Length: 5", b"\x00: 1"):
         with closing(connect(server)) as connection:
             connection.sendall(
