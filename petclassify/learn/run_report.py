@@ -17,6 +17,7 @@ from petclassify.learn.network import TrainedModel
 from petclassify.learn.run_folder import RunFolder
 from petclassify.report.evaluate import judge
 from petclassify.report.judged import Judged
+from petclassify.report.nothing import doubt_of_unknown
 from petclassify.report.page import Explain, Report, write_report
 from petclassify.report.verdict import HeldOut
 from petclassify.runtime.classifier import Classifier
@@ -60,7 +61,7 @@ def write_run_report(
         command=command,
         explain=_explainer(folder.model, model, classifier),
         curves=folder.curves.read_bytes(),
-        findings=tuple(describe_data(dataset, shipped, frozen)),
+        findings=(*doubt_of_unknown(classifier), *describe_data(dataset, shipped, frozen)),
     )
     write_report(report, folder.report)
 

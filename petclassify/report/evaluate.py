@@ -11,6 +11,7 @@ import numpy as np
 from petclassify.errors import DataError, ImageError
 from petclassify.images.index import Index, Sample, Split, read_index
 from petclassify.report.judged import Judged
+from petclassify.report.nothing import doubt_of_unknown
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import ModelInfo
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
@@ -26,6 +27,7 @@ class Evaluation:
         split: the data set's that was judged; None where the folder has none.
         judged: its photos with their predictions.
         unreadable: why each of the others cannot be read.
+        findings: what else speaks against the model, a sentence each.
 
     """
 
@@ -34,6 +36,7 @@ class Evaluation:
     split: Split | None
     judged: Judged
     unreadable: tuple[ImageError, ...]
+    findings: tuple[str, ...]
 
 
 def evaluate(data: Path, model: Path) -> Evaluation:
@@ -55,7 +58,8 @@ def evaluate(data: Path, model: Path) -> Evaluation:
     split, samples = _judged_split(index)
     matched = [Sample(sample.path, labels[sample.label]) for sample in samples]
     judged, unreadable = judge(classifier, matched, index.root)
-    return Evaluation(index.root, classifier.info, split, judged, unreadable)
+    doubts = tuple(doubt_of_unknown(classifier))
+    return Evaluation(index.root, classifier.info, split, judged, unreadable, doubts)
 
 
 def judge(

@@ -101,6 +101,7 @@ def report_of(found: Evaluation, model: Path, command: str) -> Report:
         info=found.info,
         judged=found.judged,
         held_out=HeldOut.UNTOLD,
+        findings=found.findings,
         command=command,
         explain=_explainer(model),
         curves=curves.read_bytes() if in_run else None,
