@@ -19,6 +19,7 @@ from petclassify.runtime.model_file import (
     INPUT,
     PROBABILITIES,
     ModelInfo,
+    file_of,
     first_line,
     load_model,
 )
@@ -77,8 +78,7 @@ class Classifier:
             ModelError: the file is refused.
 
         """
-        path = Path(path)
-        return cls(*load_model(path / "model.onnx" if path.is_dir() else path, threads))
+        return cls(*load_model(file_of(Path(path)), threads))
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
-from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, load_model, parse_model
+from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, file_of, load_model, parse_model
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import Scored, content_of
 
@@ -86,9 +86,7 @@ class Explainer:
             ModelError: the file is refused.
 
         """
-        path = Path(path)
-        path = path / "model.onnx" if path.is_dir() else path
-        return cls._of(*load_model(path, threads, with_activations=True))
+        return cls._of(*load_model(file_of(Path(path)), threads, with_activations=True))
 
     @classmethod
     def parse(cls, content: bytes, threads: int = 0) -> Explainer:

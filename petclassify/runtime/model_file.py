@@ -212,6 +212,11 @@ def _check_signature(
         raise ModelError(f"its outputs are {outputs}, its metadata says {scores}")
 
 
+def file_of(model: Path) -> Path:
+    """The model file itself, where a run folder is named."""
+    return model / "model.onnx" if model.is_dir() else model
+
+
 def model_name(model: Path) -> str:
     """What a model is called: models/catsdogs.onnx and models/catsdogs/model.onnx alike.
 

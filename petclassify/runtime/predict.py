@@ -16,6 +16,7 @@ from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.walk import is_image_name
 from petclassify.runtime.classifier import Classifier
+from petclassify.runtime.model_file import file_of, read_model
 from petclassify.runtime.output import Format, row_writer
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
@@ -82,7 +83,7 @@ def predict(
     """
     _refuse_unreadable(inputs, engine)
     if output is not None:
-        _refuse_overwriting(output, [*inputs, model, model / "model.onnx"])
+        _refuse_overwriting(output, [*inputs, file_of(model)])
     one_photo = len(inputs) == 1 and not os.path.isdir(inputs[0])  # noqa: PTH112
     classifier = Classifier.load(model, threads=0 if one_photo else THREADS_IN_NETWORK)
     score = functools.partial(score_photos, classifier)
@@ -107,7 +108,7 @@ def predict(
 
 
 def _content(model: Path) -> bytes:
-    return (model / "model.onnx" if model.is_dir() else model).read_bytes()
+    return read_model(file_of(model))
 
 
 def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:

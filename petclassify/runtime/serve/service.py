@@ -14,7 +14,7 @@ from petclassify.errors import ImageError, ModelError
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.explain import Explainer
-from petclassify.runtime.model_file import model_name, parse_model, read_model
+from petclassify.runtime.model_file import file_of, model_name, parse_model, read_model
 from petclassify.runtime.scoring import THREADS_IN_NETWORK
 from petclassify.runtime.serve.batching import Batcher, Outcome, Photo, QueueFullError
 from petclassify.runtime.serve.intake import RETRY_AFTER, HeldBytes, Refusal
@@ -45,7 +45,7 @@ class Service:
             ModelError: the file is refused.
 
         """
-        path = model / "model.onnx" if model.is_dir() else model
+        path = file_of(model)
         # Kept, so that a model trained meanwhile does not explain what this one said.
         self._content = read_model(path)
         try:
