@@ -17,6 +17,7 @@ from petclassify.commands.shared import (
     install_line,
     missing_modules,
     require_extra,
+    show,
     show_as,
 )
 from petclassify.errors import ExitCode
@@ -133,12 +134,13 @@ def evaluate(
     metrics, known = found.judged.metrics, float(found.judged.known.mean())
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
+    show_as(output_format, metrics.to_dict() | {"known_share": known}, lines)
     if missing:
         typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)
     else:
         write_report(report_of(found, judged_model, command_line()), report)
-        lines += [f"report  {report}"]
-    show_as(output_format, metrics.to_dict() | {"known_share": known}, lines)
+        if output_format == FigureFormat.TABLE:
+            show([f"report  {report}"])
     for error in found.unreadable:
         typer.echo(f"left out: {printable(str(error))}", err=True)
     if found.unreadable:
