@@ -87,6 +87,7 @@ def test_a_burst_is_one_group_but_its_ends_are_no_copies(split_pets: Path) -> No
     assert group_of["step-01.png"] == group_of["step-29.png"]
     together = [{Path(photo.name).name for photo in group.photos} for group in found.copies]
     assert len(together) > 1
+    assert sum(map(len, together)) == len(set().union(*together)), "each photo in one group"
     assert not any({"step-01.png", "step-29.png"} <= names for names in together)
 
 

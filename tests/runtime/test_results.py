@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from petclassify import Classifier
 from petclassify.errors import ExitCode
@@ -132,12 +133,15 @@ def test_what_changed_meanwhile_is_scored_and_the_rest_is_not(
 
 
 def test_another_photo_of_the_same_relative_name_is_scored(
-    predict: Run, tmp_path: Path, make_photos: Make, monkeypatch: pytest.MonkeyPatch
+    predict: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the same size and time, in another folder, into the same output."""
     rows = tmp_path / "rows.jsonl"
     for folder, colour in (("one", 0), ("two", 200)):
-        for photo in make_photos(tmp_path / folder, 40, colour):
+        (tmp_path / folder).mkdir()
+        for number in range(40):
+            photo = tmp_path / folder / f"{number}.bmp"
+            Image.new("RGB", (32, 32), (colour, number, 0)).save(photo)
             os.utime(photo, (0, 0))
     monkeypatch.chdir(tmp_path / "one")
     leave_partial(Path(), rows)
