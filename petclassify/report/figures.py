@@ -88,6 +88,7 @@ def draw_coverage(
             xlim=(0, 100),
             ylim=(low - max(0.15 * (100 - low), 0.1), 100 + max(0.05 * (100 - low), 0.05)),
         )
+        axes.ticklabel_format(axis="y", useOffset=False)
         _finish(axes)
         figure.legend(loc="outside upper left", frameon=False)
         return _as_svg(figure)

@@ -200,7 +200,8 @@ def share_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[flo
     share, spread = hits / count, z**2 / count
     centre = (share + spread / 2) / (1 + spread)
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not take the ends from a share of 0 or 1: 20 of 20 is no less than all.
+    return centre - half if hits else 0.0, centre + half if hits < count else 1.0
 
 
 def mean_interval(values: NDArray[np.floating]) -> tuple[float, float]:

@@ -112,6 +112,12 @@ def test_a_class_that_it_does_not_find_is_named() -> None:
     assert not any("photos of cats" in caution for caution in cautions)
 
 
+def test_classes_without_a_mistake_are_not_called_weak() -> None:
+    for hits in range(20, 200):
+        cautions = reach_verdict(judged(hits=hits, misses=0), HeldOut.TEST, ()).cautions
+        assert not any("It finds only" in caution for caution in cautions), hits
+
+
 def test_equal_classes_are_not_called_weak_by_chance() -> None:
     """40 reports on 40 classes, each found nine times in ten: at most a few name one."""
     generator = np.random.default_rng(0)
