@@ -1,0 +1,24 @@
+"""How Sphinx builds these pages: `make docs`, then open docs/_build/html/index.html.
+
+The pages are Markdown, so that GitHub shows them too. Links between them are links between
+files, and a link to a heading is checked by Sphinx (`myst_heading_anchors`).
+"""
+
+import petclassify
+
+project = "petclassify"
+author = "The petclassify authors"
+copyright = f"2026, {author}"  # Sphinx's own word for it
+version = release = petclassify.__version__
+
+extensions = ["myst_parser"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+nitpicky = True
+
+html_theme = "furo"
+html_title = "petclassify"
+html_static_path = ["static"]
+html_favicon = "static/icon.svg"
+html_copy_source = False
+html_show_sphinx = False
