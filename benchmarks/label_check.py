@@ -20,7 +20,7 @@ import numpy as np
 
 from petclassify.config import TrainConfig
 from petclassify.images.index import Index, read_index
-from petclassify.learn.check import check
+from petclassify.learn.checking.check import check
 from petclassify.report.check_result import LabelCheck
 
 TOP_SHARE = 0.03

@@ -28,8 +28,8 @@ import onnxruntime
 from petclassify.config import DEFAULT_BACKBONE
 from petclassify.images.photo import read_pixels
 from petclassify.images.walk import walk_images
-from petclassify.learn.backbones import load_backbone
-from petclassify.learn.engines import fastest_engine
+from petclassify.learn.backbones.backbone import load_backbone
+from petclassify.learn.frozen.engines import fastest_engine
 from petclassify.runtime.model_file import INPUT, load_model
 
 SHIPPED = Path(__file__).parents[1] / "models" / "catsdogs.onnx"

@@ -77,7 +77,7 @@ class FitConfig:
         epochs: over all phases.
         batch_size: photos per step, over all processes.
         optimizer: the rule of the steps.
-        lr: of the head and the last stage; None takes `learn.optimizers.DEFAULT_LR`.
+        lr: of the head and the last stage; None takes `learn.tuning.optimizers.DEFAULT_LR`.
         layer_decay: by which the lr is multiplied for each stage towards the stem.
         momentum: of SGD.
         weight_decay: L2, not on biases and norms; decoupled from the gradient in AdamW.
@@ -85,7 +85,7 @@ class FitConfig:
         dropout: share of the features that is zeroed before the head.
         label_smoothing: share of the target that is spread over all classes.
         class_weights: "balanced" weighs each class by the inverse of its frequency.
-        schedule: of the lr, see `learn.schedule.lr_factor`.
+        schedule: of the lr, see `learn.tuning.schedule.lr_factor`.
         warmup_epochs: in which the lr rises from zero; parts of an epoch count.
         patience: epochs without a better validation loss after which training stops;
             0 never stops early.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from petclassify.runtime.output import printable
 
 if TYPE_CHECKING:
-    from petclassify.learn.catalogue import Catalogue
-    from petclassify.learn.layer_table import LayerTable
+    from petclassify.learn.backbones.catalogue import Catalogue
+    from petclassify.learn.backbones.layer_table import LayerTable
     from petclassify.report.check_kinds import Kind
     from petclassify.report.check_result import CheckResult
     from petclassify.report.comparison import Comparison

@@ -33,7 +33,11 @@ _CHANGES = {
 }
 _WARM = (
     *("petclassify.commands.train", "petclassify.learn.train", "petclassify.learn.preflight"),
-    *("petclassify.learn.export", "petclassify.learn.check", "petclassify.learn.public_data"),
+    *(
+        "petclassify.learn.export.export",
+        "petclassify.learn.checking.check",
+        "petclassify.learn.data.public_data",
+    ),
     *("petclassify.runtime.predict", "petclassify.report.page", "petclassify.__main__"),
 )
 
@@ -188,7 +192,7 @@ def _run(job: dict[str, Any], log: Path, err: Path) -> None:
 
 def _one_engine() -> None:
     """A race may end otherwise in the next run, and runs are compared here to the last digit."""
-    from petclassify.learn import engines
+    from petclassify.learn.frozen import engines
 
     every = engines._builders
     engines._builders = lambda *given: {"torch-fp32": every(*given)["torch-fp32"]}

@@ -23,11 +23,11 @@ from petclassify import Classifier
 from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ExitCode, ModelError
 from petclassify.images.drawn_pets import draw_pets
-from petclassify.learn.backbones import Backbone, load_backbone
-from petclassify.learn.feature_cache import FeatureCache
+from petclassify.learn.backbones.backbone import Backbone, load_backbone
+from petclassify.learn.backbones.weights import read_state_dict
+from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train
-from petclassify.learn.weights import read_state_dict
 from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
 from tests.test_kills import require_whole
 

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from petclassify import Classifier
-from petclassify.learn.standalone import to_standalone
+from petclassify.learn.export.standalone import to_standalone
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

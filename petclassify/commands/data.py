@@ -58,7 +58,7 @@ def fetch(
     Example: petclassify data fetch fashion-mnist
     """
     require_extra("train", TRAIN_MODULES)
-    from petclassify.learn.public_data import fetch as run
+    from petclassify.learn.data.public_data import fetch as run
 
     show([str(run(name, data_root))])
 
@@ -103,7 +103,7 @@ def check(
         )
     config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
     index = check_request(config)
-    from petclassify.learn.check import check as run
+    from petclassify.learn.checking.check import check as run
     from petclassify.report.check_kinds import kinds_of
     from petclassify.report.check_page import write_check
 

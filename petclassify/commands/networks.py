@@ -115,8 +115,8 @@ def networks(
     petclassify networks zoo/resnet18 --input 1x224x224 --depth 1
     """
     require_extra("train", TRAIN_MODULES)
-    from petclassify.learn import catalogue
-    from petclassify.learn.layer_table import describe_network, parse_shape
+    from petclassify.learn.backbones import catalogue
+    from petclassify.learn.backbones.layer_table import describe_network, parse_shape
 
     if name is None:
         found = catalogue.read_catalogue()

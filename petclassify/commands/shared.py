@@ -77,7 +77,7 @@ def command_line() -> str:
 
 def located(data: Path, data_root: Path) -> Path:
     """The folder that DATA names; of a public set the pictures, fetched if they are not there."""
-    from petclassify.learn.public_data import prepare
+    from petclassify.learn.data.public_data import prepare
 
     return prepare(data, data_root)
 

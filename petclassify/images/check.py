@@ -1,7 +1,7 @@
 """What the files of a data set say by themselves, each read once and whole.
 
 Unreadable files; copies, exact and near; sizes unlike the others'; classes that are rare.
-Whether labels are right needs a network: that is `learn.label_check`.
+Whether labels are right needs a network: that is `learn.checking.label_check`.
 
 A size is odd when its logarithm lies far out of those of the other photos: more than three
 times the middle half's width beyond that half (Tukey 1977, "Exploratory data analysis",

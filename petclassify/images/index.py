@@ -2,7 +2,7 @@
 
 Two layouts are read:
 
-    DIR/<class>/...                  flat: `learn.splits` carves val and test from it
+    DIR/<class>/...                  flat: `learn.data.splits` carves val and test from it
     DIR/{train,val,test}/<class>/... given, in any of the spellings below
 
 A folder is a split only if it is spelled like one and holds folders, so `train` may also

@@ -2,7 +2,7 @@
 
 A sum is the set: whichever address a file came from, and a user's own copy as well, it is
 taken only if its SHA-256 is the one below. Sizes are exact, so a longer answer is cut off.
-What is in the files is read in `learn.public_data`, with torchvision's loaders.
+What is in the files is read in `learn.data.public_data`, with torchvision's loaders.
 """
 
 from __future__ import annotations

@@ -7,33 +7,39 @@ predictions over train and val and by test, the fine-tuned network by val and te
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from petclassify.config import Resize
 from petclassify.images.index import SPLITS, Split
-from petclassify.learn.backbones import FeatureExtractor
-from petclassify.learn.calibration import Calibration, fit_calibration
-from petclassify.learn.dataset import Dataset, Member
-from petclassify.learn.familiarity import (
+from petclassify.learn.backbones.backbone import FeatureExtractor
+from petclassify.learn.data.dataset import Dataset, Member
+from petclassify.learn.data.splits import assign_folds
+from petclassify.learn.frozen.engines import Run, fastest_engine
+from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
+from petclassify.learn.head.calibration import Calibration, fit_calibration
+from petclassify.learn.head.familiarity import (
     MAX_FITTED_PHOTOS,
     Familiarity,
-    features_of,
     fit_familiarity,
     fit_familiarity_by_folds,
     spread_over_classes,
 )
-from petclassify.learn.finetune import FineTuned
-from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
-from petclassify.learn.head import Head, HeadSearch, fit_head, search_head
-from petclassify.learn.splits import assign_folds
+from petclassify.learn.head.logistic import Head, HeadSearch, fit_head, search_head
+from petclassify.learn.progress import track
+from petclassify.learn.tuning.finetune import FineTuned
+from petclassify.learn.tuning.views import Views, plain_views
 from petclassify.report.metrics import Metrics, measure
 
 log = logging.getLogger(__name__)
 
 N_FOLDS = 5
+MAX_RUN_PHOTOS = 1000  # of a split, that a tuned network runs once more for their features
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def head_on_train(dataset: Dataset, frozen: FrozenPass, search: HeadSearch) -> H
 def familiarity_of(
     shipped: Candidate, dataset: Dataset, frozen: FrozenPass | None, resize: Resize, seed: int
 ) -> Familiarity:
-    """What the shipped network knows, see `learn.familiarity`."""
+    """What the shipped network knows, see `learn.head.familiarity`."""
     if frozen is not None and shipped.extractor is frozen.backbone.extractor:
         members = clustered(dataset)
         labels = np.array([member.label for member in members])
@@ -113,9 +119,35 @@ def familiarity_of(
         features = frozen.cache.get(digests, views=1)[:, 0]
         return fit_familiarity_by_folds(features, labels, folds, seed)
     engine = "torch-fp32" if frozen is None else frozen.cache.engine or "torch-fp32"
-    features, labels = features_of(shipped.extractor, dataset.of("train"), resize, engine)
-    held_out, _ = features_of(shipped.extractor, dataset.of("val"), resize, engine)
+    features, labels = _features_of(shipped.extractor, dataset.of("train"), resize, engine)
+    held_out, _ = _features_of(shipped.extractor, dataset.of("val"), resize, engine)
     return fit_familiarity(features, labels, held_out, seed)
+
+
+def _features_of(
+    extractor: FeatureExtractor, members: Sequence[Member], resize: Resize, engine: str
+) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """The features and labels of some members, every class among them.
+
+    Args:
+        extractor: in eval mode, on the CPU.
+        members: MAX_RUN_PHOTOS of them at most are run.
+        resize: the window.
+        engine: the name of one that runs it here.
+
+    """
+    labels = np.array([member.label for member in members])
+    chosen = spread_over_classes(labels, MAX_RUN_PHOTOS)
+    paths: list[Path] = [members[place].path for place in chosen]
+    batches = [range(len(paths))[i : i + _BATCH_SIZE] for i in range(0, len(paths), _BATCH_SIZE)]
+    rows: list[NDArray[np.float32]] = []
+    run: Run | None = None
+    with track(len(paths), "familiarity", "photos") as advance:
+        for pixels in Views(plain_views(paths, resize), None, keep=False).batches(batches):
+            run = run or fastest_engine(extractor, pixels.numpy(), prefer=engine).run
+            rows.append(run(pixels.numpy()))
+            advance(sum(map(len, rows)))
+    return np.concatenate(rows), labels[chosen]
 
 
 def clustered(dataset: Dataset) -> list[Member]:

@@ -33,10 +33,10 @@ from petclassify.errors import PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import read_index
 from petclassify.learn import zoo
-from petclassify.learn.backbones import require_known
-from petclassify.learn.layer_table import describe_network
+from petclassify.learn.backbones.backbone import require_known
+from petclassify.learn.backbones.layer_table import describe_network
 from petclassify.learn.preflight import check_request
-from petclassify.learn.run_folder import RunFolder
+from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.train import train
 from petclassify.report.comparison import Compared, Comparison, draw_comparison
 from petclassify.runtime.classifier import Classifier

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from petclassify.config import Resize
 from petclassify.errors import ModelError, UsageError
 from petclassify.files import write_whole
-from petclassify.learn.backbones import Backbone, FeatureExtractor, empty_backbone
-from petclassify.learn.calibration import Calibration
-from petclassify.learn.familiarity import NEAREST, Familiarity
-from petclassify.learn.head import Head
+from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor, empty_backbone
+from petclassify.learn.head.calibration import Calibration
+from petclassify.learn.head.familiarity import NEAREST, Familiarity
+from petclassify.learn.head.logistic import Head
 
 FORMAT_VERSION = 3
 METADATA_KEY = "petclassify"

@@ -1,7 +1,7 @@
 """From torch modules to ONNX graphs that every runtime of the last years reads.
 
 The exporter that traces (`dynamo=False`) is used: for these networks it takes 0.7 s
-where the newer one takes 8 s, and the parity gate in `learn.export` checks its result
+where the newer one takes 8 s, and the parity gate in `learn.export.export` checks its result
 on real photos. TensorFlow-style "same" padding, which it would record as arithmetic on
 shapes, is made static first; ONNX Runtime then runs the graph a third faster.
 """

@@ -11,7 +11,7 @@ from petclassify.errors import DataError, ImageError, UsageError
 from petclassify.files import written_whole
 from petclassify.images.index import Index
 from petclassify.images.photo import read_pixels
-from petclassify.learn.views import changed_views
+from petclassify.learn.tuning.views import changed_views
 from petclassify.report.plots import PreviewRow, draw_preview
 
 ROWS, COLUMNS = 6, 7

@@ -14,11 +14,11 @@ import petclassify
 from petclassify.config import TrainConfig
 from petclassify.images.digests import digest_file
 from petclassify.images.index import Split
-from petclassify.learn.backbones import Backbone
+from petclassify.learn.backbones.backbone import Backbone
 from petclassify.learn.candidates import Candidate
-from petclassify.learn.dataset import Dataset
-from petclassify.learn.finetune import FineTuned
-from petclassify.learn.head import HeadSearch
+from petclassify.learn.data.dataset import Dataset
+from petclassify.learn.head.logistic import HeadSearch
+from petclassify.learn.tuning.finetune import FineTuned
 from petclassify.report.metrics import Metrics
 
 

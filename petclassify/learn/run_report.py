@@ -9,12 +9,12 @@ import numpy as np
 from petclassify.errors import NoActivationMapsError
 from petclassify.images.index import Sample, Split
 from petclassify.learn.candidates import Candidate, clustered
-from petclassify.learn.data_findings import describe_data
-from petclassify.learn.dataset import Dataset
-from petclassify.learn.familiarity import Familiarity, familiarity_by
-from petclassify.learn.frozen import FrozenPass
+from petclassify.learn.checking.data_findings import describe_data
+from petclassify.learn.data.dataset import Dataset
+from petclassify.learn.frozen.frozen_pass import FrozenPass
+from petclassify.learn.head.familiarity import Familiarity, familiarity_by
 from petclassify.learn.network import TrainedModel
-from petclassify.learn.run_folder import RunFolder
+from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.report.evaluate import judge
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown

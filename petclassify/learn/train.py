@@ -20,8 +20,7 @@ from pathlib import Path
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
-from petclassify.learn.backbones import Backbone, load_backbone, random_backbone
-from petclassify.learn.calibration import UNCALIBRATED
+from petclassify.learn.backbones.backbone import Backbone, load_backbone, random_backbone
 from petclassify.learn.candidates import (
     Candidate,
     choose,
@@ -29,21 +28,22 @@ from petclassify.learn.candidates import (
     frozen_candidate,
     head_on_train,
 )
-from petclassify.learn.dataset import Dataset, prepare_dataset, require_usable, split_dataset
-from petclassify.learn.epoch_log import EpochLog
-from petclassify.learn.export import export_model
-from petclassify.learn.feature_cache import FeatureCache, cache_folder
-from petclassify.learn.finetune import FineTuned, Start, fine_tune
-from petclassify.learn.first_read import read_once
-from petclassify.learn.frozen import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
-from petclassify.learn.head import HeadSearch
+from petclassify.learn.data.dataset import Dataset, prepare_dataset, require_usable, split_dataset
+from petclassify.learn.export.export import export_model
+from petclassify.learn.frozen.feature_cache import FeatureCache, cache_folder
+from petclassify.learn.frozen.first_read import read_once
+from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
+from petclassify.learn.head.calibration import UNCALIBRATED
+from petclassify.learn.head.logistic import HeadSearch
 from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
-from petclassify.learn.processes import Processes
 from petclassify.learn.run_facts import asked, resolved, training_facts
-from petclassify.learn.run_folder import RunFolder
-from petclassify.learn.run_place import new_place, place_to_resume, require_outside
 from petclassify.learn.run_report import write_run_report
-from petclassify.learn.stopwatch import Stopwatch
+from petclassify.learn.runs.epoch_log import EpochLog
+from petclassify.learn.runs.run_folder import RunFolder
+from petclassify.learn.runs.run_place import new_place, place_to_resume, require_outside
+from petclassify.learn.runs.stopwatch import Stopwatch
+from petclassify.learn.tuning.finetune import FineTuned, Start, fine_tune
+from petclassify.learn.tuning.processes import Processes
 from petclassify.report.metrics import Metrics
 
 log = logging.getLogger(__name__)

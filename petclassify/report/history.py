@@ -28,7 +28,7 @@ class Epoch:
     """One pass over the training photos.
 
     Attributes:
-        phase: which stages were open, see `learn.schedule`.
+        phase: which stages were open, see `learn.tuning.schedule`.
         number: counted from 1.
         lr: of the head, at the end of the epoch.
         train_loss, train_accuracy: over the epoch, on changed photos, as the loss is taken.

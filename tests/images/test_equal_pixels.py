@@ -21,8 +21,8 @@ from petclassify.images.digests import digest_file
 from petclassify.images.drawn_pets import draw_pets
 from petclassify.images.photo import read_image, read_pixels
 from petclassify.images.rgb import BAND_PIXELS, to_rgb
-from petclassify.learn.frozen import decoded_ahead
-from petclassify.learn.standalone import to_standalone
+from petclassify.learn.export.standalone import to_standalone
+from petclassify.learn.frozen.frozen_pass import decoded_ahead
 from petclassify.runtime.serve.service import Service
 from tests.images.hostile import encoded, turned
 from tests.runtime.serve.conftest import SHIPPED, Client, start_server  # noqa: F401  # a fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from petclassify.errors import NoActivationMapsError
-from petclassify.learn.backbones import FeatureExtractor, empty_backbone
+from petclassify.learn.backbones.backbone import FeatureExtractor, empty_backbone
 from petclassify.learn.grad_cam import GradCam, gradient_map
 from petclassify.learn.network import Network
 from petclassify.learn.onnx_graph import find_activations, to_onnx

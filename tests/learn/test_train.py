@@ -16,8 +16,8 @@ from PIL import Image
 from petclassify import Classifier
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ModelError, UsageError
-from petclassify.learn import engines
-from petclassify.learn.export import check_parity, export_run
+from petclassify.learn.export.export import check_parity, export_run
+from petclassify.learn.frozen import engines
 from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train

@@ -13,11 +13,11 @@ import torch
 from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import ExitCode, ModelError, UsageError
 from petclassify.images.photo import read_pixels
-from petclassify.learn.backbones import load_backbone, random_backbone
-from petclassify.learn.calibration import Calibration
-from petclassify.learn.export import export_model
-from petclassify.learn.familiarity import fit_familiarity
-from petclassify.learn.head import Head
+from petclassify.learn.backbones.backbone import load_backbone, random_backbone
+from petclassify.learn.export.export import export_model
+from petclassify.learn.head.calibration import Calibration
+from petclassify.learn.head.familiarity import fit_familiarity
+from petclassify.learn.head.logistic import Head
 from petclassify.learn.network import assemble, load_checkpoint
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train

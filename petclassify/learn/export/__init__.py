@@ -1,0 +1,1 @@
+"""The model file in all its forms, and the gate that each must pass."""

@@ -1,0 +1,168 @@
+"""Features on disk, by the content of the photo, so that a second run takes seconds.
+
+One SQLite file for each way of making features: network, weights, window, decoder.
+SQLite gives what a cache must have and what is easily got wrong by hand: a kill at any
+moment leaves the last whole batch, and two runs may write at once. A photo that changed
+has another content, so only it is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import PIL
+import platformdirs
+from numpy.typing import NDArray
+
+from petclassify.errors import EnvironmentFault
+from petclassify.learn.backbones.backbone import Backbone
+from petclassify.learn.backbones.weights import digest_weights
+
+log = logging.getLogger(__name__)
+
+# Raise it when the same photo would give other pixels or features than before.
+FORMAT = 2
+_WAIT_S = 60.0
+
+Features = NDArray[np.float32]
+
+
+def cache_folder(chosen: Path | None) -> Path:
+    """The folder that holds the caches: the chosen one, else the user's own."""
+    return chosen or platformdirs.user_cache_path("petclassify")
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """The features of one backbone: for each photo one row per view, the photo itself first.
+
+    Attributes:
+        path: the database.
+        num_features: of the backbone.
+        engine: whose features are read and written. Those of two engines never mix.
+
+    """
+
+    path: Path
+    num_features: int
+    engine: str = ""
+
+    @classmethod
+    def open(cls, folder: Path, backbone: Backbone) -> FeatureCache:
+        """Open, or start, the cache of this backbone with these weights and this window.
+
+        Its engine is the one that filled it last, none in a new cache.
+
+        Raises:
+            EnvironmentFault: the folder cannot be written.
+
+        """
+        about = {
+            "format": FORMAT,
+            "backbone": backbone.name,
+            "weights": digest_weights(backbone.extractor),
+            "resize": asdict(backbone.resize),
+            "pillow": PIL.__version__,
+        }
+        described = json.dumps(about, sort_keys=True)
+        key = hashlib.sha256(described.encode()).hexdigest()[:16]
+        path = folder / "features" / f"{backbone.name}-{key}.sqlite"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{path.parent}: cannot be made ({error.strerror}). Choose another with --cache DIR"
+            ) from error
+        cache = cls(path, backbone.num_features)
+        cache._prepare(described)
+        with cache._connected() as connection:
+            row = connection.execute("SELECT value FROM about WHERE name = 'engine'").fetchone()
+        return replace(cache, engine="" if row is None else str(row[0]))
+
+    def with_engine(self, name: str) -> FeatureCache:
+        """The same cache for the features of this engine, which later runs will prefer."""
+        with self._connected() as connection, connection:
+            connection.execute("INSERT OR REPLACE INTO about VALUES ('engine', ?)", (name,))
+        return replace(self, engine=name)
+
+    def known(self, digests: Iterable[str], views: int) -> set[str]:
+        """Those of the photos, named by their digests, of which as many views are here."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT digest FROM features WHERE engine = ? AND length(vectors) >= ?",
+                (self.engine, views * self._bytes_per_view),
+            )
+            here = {row[0] for row in rows}
+        return here.intersection(digests)
+
+    def put(self, digests: Sequence[str], features: Features) -> None:
+        """Keep a batch, (N, views, num_features), all of it or nothing."""
+        rows = [
+            (self.engine, digest, np.ascontiguousarray(row, dtype="<f4").tobytes())
+            for digest, row in zip(digests, features, strict=True)
+        ]
+        with self._connected() as connection, connection:
+            connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+
+    def get(self, digests: Sequence[str], views: int) -> Features:
+        """Read features in the given order, (N, views, num_features).
+
+        Raises:
+            KeyError: a photo is not in the cache with as many views.
+
+        """
+        features = np.empty((len(digests), views, self.num_features), dtype=np.float32)
+        with self._connected() as connection:
+            for place, digest in enumerate(digests):
+                row = connection.execute(
+                    "SELECT vectors FROM features WHERE engine = ? AND digest = ?",
+                    (self.engine, digest),
+                ).fetchone()
+                if row is None or len(row[0]) < views * self._bytes_per_view:
+                    raise KeyError(digest)
+                vectors = np.frombuffer(row[0], dtype="<f4").reshape(-1, self.num_features)
+                features[place] = vectors[:views]
+        return features
+
+    @property
+    def _bytes_per_view(self) -> int:
+        return 4 * self.num_features
+
+    def _prepare(self, described: str) -> None:
+        """Make the tables. What is no database, or a damaged one, is started anew."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as connection:
+                sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        except sqlite3.OperationalError:
+            sound = True  # not to be opened at all: the next lines say why
+        except sqlite3.DatabaseError:
+            sound = False
+        if not sound:
+            log.warning("%s: damaged feature cache, started anew", self.path)
+            self.path.unlink(missing_ok=True)
+        with self._connected() as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS about (name PRIMARY KEY, value)")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS features "
+                "(engine, digest, vectors, PRIMARY KEY (engine, digest))"
+            )
+            connection.execute("INSERT OR REPLACE INTO about VALUES ('key', ?)", (described,))
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as connection:
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise EnvironmentFault(
+                f"{self.path}: the feature cache cannot be used ({error}). Free some space, or "
+                "choose another folder with --cache DIR"
+            ) from error

@@ -1,0 +1,144 @@
+"""The frozen pass: each photo and its mirror image once through the frozen backbone.
+
+Threads decode ahead of the network, at most a few batches, so memory stays flat
+however many photos there are. Each batch goes to the cache as soon as it is done: a
+killed pass goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from petclassify.config import Resize
+from petclassify.errors import ImageError, ImageFault
+from petclassify.images.digests import digest_file
+from petclassify.images.index import Split
+from petclassify.images.photo import read_pixels
+from petclassify.learn.backbones.backbone import Backbone
+from petclassify.learn.frozen.ahead import done_ahead
+from petclassify.learn.frozen.engines import RACE_PHOTOS, Engine, fastest_engine
+from petclassify.learn.frozen.feature_cache import FeatureCache
+from petclassify.learn.progress import track
+
+log = logging.getLogger(__name__)
+
+FITTED_SPLITS: tuple[Split, ...] = ("train", "val")
+FITTED_VIEWS = 2  # each photo and its mirror image
+BATCH_SIZE = 32
+_BATCHES_AHEAD = 4
+
+Pixels = NDArray[np.uint8]
+# Where each photo lies, by the digest of its content; 1 for the photo alone, 2 for its mirror
+# image too.
+Request = tuple[Mapping[str, Path], int]
+
+
+class FrozenPass:
+    """A frozen backbone with its cache, and the engine that runs it here.
+
+    Attributes:
+        backbone: the network.
+        cache: of the engine that runs it. A cache that is filled already prefers the engine
+            that filled it; where that is not installed, a race on the first photos decides.
+
+    """
+
+    def __init__(self, backbone: Backbone, cache: FeatureCache) -> None:
+        self.backbone = backbone
+        self.cache = cache
+        self._engine: Engine | None = None
+
+    def run(self, requests: Sequence[Request], max_unreadable: int) -> dict[str, ImageError]:
+        """Bring the features of every photo into the cache.
+
+        Args:
+            requests: photos with the number of views that they need. All of them are served
+                by one engine.
+            max_unreadable: the pass stops early once more photos than this cannot be read.
+
+        Returns:
+            The photos that could not be read, by digest.
+
+        """
+        if any(len(self.cache.known(photos, views)) < len(photos) for photos, views in requests):
+            self._choose_engine([pair for photos, _ in requests for pair in photos.items()])
+        unreadable: dict[str, ImageError] = {}
+        for photos, views in requests:
+            self._fill(photos, views, unreadable, max_unreadable)
+        return unreadable
+
+    def _fill(
+        self,
+        photos: Mapping[str, Path],
+        views: int,
+        unreadable: dict[str, ImageError],
+        max_unreadable: int,
+    ) -> None:
+        known = self.cache.known(photos, views)
+        missing = [(digest, path) for digest, path in photos.items() if digest not in known]
+        log.info("features: %d photos from the cache, %d to compute", len(known), len(missing))
+        decoded = decoded_ahead(missing, self.backbone.resize)
+        computed, unreadable_before = 0, len(unreadable)
+        with track(len(missing), "features", "photos") as advance:
+            for digests, pixels in _batched(_without_unreadable(decoded, unreadable)):
+                self.cache.put(digests, self._features(pixels, views))
+                computed += len(digests)
+                advance(computed + len(unreadable) - unreadable_before)
+                if len(unreadable) > max_unreadable:
+                    break
+
+    def _choose_engine(self, photos: Iterable[tuple[str, Path]]) -> None:
+        decoded = decoded_ahead(photos, self.backbone.resize)
+        first = next(_batched(_without_unreadable(decoded, {}), RACE_PHOTOS), None)
+        if first is not None:
+            self._engine = fastest_engine(
+                self.backbone.extractor, first[1], prefer=self.cache.engine
+            )
+            self.cache = self.cache.with_engine(self._engine.name)
+
+    def _features(self, pixels: Pixels, views: int) -> NDArray[np.float32]:
+        """(N, height, width, 3) -> (N, views, num_features)."""
+        assert self._engine is not None
+        flipped = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])][:views]
+        return np.stack([self._engine.run(view) for view in flipped], axis=1)
+
+
+def decoded_ahead(
+    photos: Iterable[tuple[str, Path]], resize: Resize
+) -> Iterator[tuple[str, Pixels | ImageError]]:
+    """Decode ahead of the consumer, in order."""
+
+    def decode(photo: tuple[str, Path]) -> tuple[str, Pixels | ImageError]:
+        digest, path = photo
+        try:
+            pixels = read_pixels(path, resize)
+        except ImageError as error:
+            return digest, error
+        if digest_file(path) != digest:  # else the cache would be wrong for good
+            return digest, ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
+        return digest, pixels
+
+    return done_ahead(decode, photos, limit=BATCH_SIZE * _BATCHES_AHEAD)
+
+
+def _without_unreadable(
+    decoded: Iterable[tuple[str, Pixels | ImageError]], unreadable: dict[str, ImageError]
+) -> Iterator[tuple[str, Pixels]]:
+    for digest, outcome in decoded:
+        if isinstance(outcome, ImageError):
+            unreadable[digest] = outcome
+        else:
+            yield digest, outcome
+
+
+def _batched(
+    decoded: Iterator[tuple[str, Pixels]], size: int = BATCH_SIZE
+) -> Iterator[tuple[list[str], Pixels]]:
+    while batch := list(itertools.islice(decoded, size)):
+        yield [digest for digest, _ in batch], np.stack([pixels for _, pixels in batch])

@@ -1,0 +1,1 @@
+"""What is fitted on features: the linear head, its calibration, familiarity."""

@@ -1,0 +1,1 @@
+"""The run folder: its place, its files, its log of epochs."""

@@ -1,0 +1,215 @@
+"""The run folder: what a training leaves behind, each file whole or not there.
+
+config.json             every option, resolved, with versions and seed
+data.json               photos counted; photos left out, with the reason; copies
+history.csv             a row per strength of the head, then one per epoch
+curves.png              the same as a picture
+resume/                 the last whole state of a fit, see learn.fit_state
+tensorboard/            the epochs again, where that was asked for
+checkpoint.safetensors  the best model, for torch
+model.onnx              the same, to deploy
+metrics.json            val and test figures, seconds
+report.html             for who must decide whether to deploy it; opens offline
+predictions.csv         photos with their probabilities, by weights that never saw them
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from petclassify.errors import ModelError
+from petclassify.files import disk_faults_named, write_whole, written_whole
+from petclassify.images.index import Split
+from petclassify.learn.data.dataset import Dataset, Member
+from petclassify.learn.head.logistic import HeadSearch
+from petclassify.learn.runs.run_place import RUNS
+from petclassify.learn.tuning.fit_state import FitState
+from petclassify.report.history import Epoch
+from petclassify.report.plots import draw_epochs, draw_head_search
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where each file of a run lies."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best model, for torch."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.path / "model.onnx"
+
+    @property
+    def report(self) -> Path:
+        """The page on the model."""
+        return self.path / "report.html"
+
+    @property
+    def state(self) -> Path:
+        """The last whole state of a fit, for `--resume`."""
+        return self.path / "resume" / "state.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """What training tried, row by row."""
+        return self.path / "history.csv"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end: metrics.json is written last."""
+        return (self.path / "metrics.json").exists()
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the history."""
+        return self.path / "curves.png"
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write one of the JSON files."""
+        write_whole(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read one of the JSON files.
+
+        Raises:
+            ModelError: it is missing or damaged.
+
+        """
+        try:
+            return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"{self.path}: not a run folder (no whole {name} in it)") from error
+
+    def write_csv(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Write one of the tables. File names keep their own bytes."""
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(columns)
+        table.writerows(rows)
+        write_whole(self.path / name, text.getvalue().encode("utf-8", "surrogateescape"))
+
+    def write_history(self, search: HeadSearch | None, epochs: Sequence[Epoch]) -> None:
+        """Write history.csv: the head's search, if there was one, then the epochs."""
+        columns = ["phase", "epoch", "l2", "lr", *_FIGURES]
+        rows = [
+            ["head", "", tried.strength, "", *(getattr(tried, name) for name in _FIGURES)]
+            for tried in (search.tried if search else ())
+        ] + [
+            [epoch.phase, epoch.number, "", epoch.lr, *(getattr(epoch, name) for name in _FIGURES)]
+            for epoch in epochs
+        ]
+        self.write_csv("history.csv", columns, rows)
+
+    def draw_curves(self, search: HeadSearch | None, fit: FitState | None) -> None:
+        """Write curves.png: the epochs if there are any, else the head's search."""
+        name = self.path.resolve().name
+        with written_whole(self.curves) as temporary:
+            if fit is not None:
+                draw_epochs(fit.epochs, fit.start_loss, name, temporary)
+            elif search is not None:
+                title = f"{name}: the head on frozen features"
+                draw_head_search(search.tried, search.strength, title, temporary)
+
+    def write_predictions(
+        self, dataset: Dataset, members: Sequence[Member], probabilities: NDArray[np.float64]
+    ) -> None:
+        """Write predictions.csv, paths below the data set.
+
+        Args:
+            dataset: gives the names.
+            members: (N,).
+            probabilities: (N, classes), each by a head that never saw the photo.
+
+        """
+        names = dataset.class_names
+        self.write_csv(
+            "predictions.csv",
+            ["path", "split", "class_name", "predicted", *(f"probability_{n}" for n in names)],
+            (
+                [
+                    *(dataset.name_of(member), member.split),
+                    *(names[member.label], names[int(row.argmax())]),
+                    *(f"{probability:.6g}" for probability in row),
+                ]
+                for member, row in zip(members, probabilities, strict=True)
+            ),
+        )
+
+    def data_root(self) -> Path:
+        """The data set that the run was trained on.
+
+        Raises:
+            ModelError: this is no run folder, or its config.json is damaged.
+
+        """
+        try:
+            return Path(self.read_json("config.json")["data"])
+        except (KeyError, TypeError) as error:
+            raise ModelError(
+                f"{self.path}: not a run folder (no whole config.json in it)"
+            ) from error
+
+    def photos_of(self, split: Split) -> list[str]:
+        """The run's photos of one split, see `classes_of`."""
+        return list(self.classes_of(split))
+
+    def classes_of(self, split: Split) -> dict[str, str]:
+        """The class names of the run's photos of one split, by their paths below the data set.
+
+        Raises:
+            ModelError: the run did not finish, or its predictions.csv is damaged.
+
+        """
+        try:
+            text = (self.path / "predictions.csv").read_bytes()
+            table = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape")))
+            if "path" not in (table.fieldnames or ()):
+                raise ValueError("no table of photos")  # noqa: TRY301 - is worded below
+            rows = list(table)
+            return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise ModelError(
+                f"{self.path}: the run did not finish (no whole predictions.csv in it)"
+            ) from error
+
+    def mark_latest(self) -> None:
+        """Let models/latest name this run, if it lies under ./models.
+
+        A link where the system allows links, else a file that holds the folder's name.
+        """
+        if self.path.resolve().parent != RUNS.resolve():
+            return
+        latest, name = RUNS / "latest", self.path.resolve().name
+        temporary = RUNS / f".latest-{os.getpid()}"
+        with disk_faults_named(latest):
+            temporary.unlink(missing_ok=True)
+            try:
+                temporary.symlink_to(name, target_is_directory=True)
+            except OSError:
+                temporary.write_text(name, encoding="utf-8")
+            if latest.is_dir() and not latest.is_symlink():
+                log.warning("%s: a folder, so it cannot name the last run", latest)
+                temporary.unlink()
+            else:
+                os.replace(temporary, latest)
+
+
+_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")

@@ -1,0 +1,1 @@
+"""Training open layers: the freezing schedule, the views, the fit loop."""

@@ -1,0 +1,245 @@
+"""Fine-tuning: from a start on, open the backbone from the top.
+
+    head on train -> phases of open stages -> the best epoch by validation
+
+The head that starts is fitted on train alone, so that the validation loss of every epoch
+can be held against its own. Only what beats it is worth shipping. From random weights there
+is nothing to beat: all layers train, and the best epoch ships.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from scipy.special import log_softmax
+from torch import nn
+
+from petclassify.config import TrainConfig
+from petclassify.errors import UsageError
+from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor
+from petclassify.learn.backbones.stages import find_stages
+from petclassify.learn.data.dataset import Dataset, Member
+from petclassify.learn.frozen.feature_cache import cache_folder
+from petclassify.learn.head.logistic import Head
+from petclassify.learn.tuning.fit import Fit, Logits
+from petclassify.learn.tuning.fit_state import FitState, load_state
+from petclassify.learn.tuning.fit_task import FitTask, Photos
+from petclassify.learn.tuning.measured import measured_once
+from petclassify.learn.tuning.memory import keep_freed_memory, memory_faults_named
+from petclassify.learn.tuning.opened import Opened, Trainable, copied
+from petclassify.learn.tuning.optimizers import lr_from_scratch
+from petclassify.learn.tuning.precision import (
+    ARITHMETIC,
+    RACE_PHOTOS,
+    Arithmetic,
+    choose_arithmetic,
+    choose_on_gpu,
+)
+from petclassify.learn.tuning.processes import Processes
+from petclassify.learn.tuning.schedule import Phase, plan_phases
+from petclassify.learn.tuning.views import Views, plain_views
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What fine-tuning found.
+
+    Attributes:
+        extractor, head: with the weights of the best epoch.
+        state: the last, with the history.
+        earlier_seconds: that epochs took before this process went on with them.
+        best_epoch: by validation loss, counted from 1; None where no epoch beat the start.
+        members, logits: val and test, (N,) and (N, classes), by the best epoch.
+
+    """
+
+    extractor: FeatureExtractor
+    head: Head
+    state: FitState
+    earlier_seconds: float
+    best_epoch: int | None
+    members: list[Member]
+    logits: Logits
+
+
+@dataclass(frozen=True)
+class Start:
+    """From where fine-tuning starts.
+
+    Attributes:
+        backbone: stays as it is; a copy is trained.
+        head: fitted on train; None where the backbone's weights are random.
+        engine: which ran the frozen pass, and will run what stays frozen.
+
+    """
+
+    backbone: Backbone
+    head: Head | None
+    engine: str | None
+
+
+@memory_faults_named()
+def fine_tune(
+    config: TrainConfig,
+    start: Start,
+    dataset: Dataset,
+    state_path: Path | None,
+    processes: Processes,
+    keep: Callable[[FitState], None],
+) -> FineTuned:
+    """Train the open layers; every process calls this.
+
+    Args:
+        config: the options.
+        start: the backbone and the head.
+        dataset: split.
+        state_path: where the state is kept; given in the first process.
+        processes: this one and its peers.
+        keep: called in the first process with the state after each epoch.
+
+    Raises:
+        PetclassifyError: see `errors`; the message says what to do.
+
+    """
+    keep_freed_memory()
+    fabric = processes.join()
+    state_path = fabric.broadcast(state_path)
+    state = load_state(state_path) if config.resume and state_path is not None else None
+    earlier_seconds = 0.0 if state is None else sum(state.seconds)
+    photos = _digest(dataset)
+    if state is not None:
+        if state.photos != photos:
+            raise UsageError(
+                f"{dataset.root}: its photos are not those that this run began with, so it "
+                "cannot go on. Train anew, without --resume"
+            )
+        start = replace(start, engine=state.engine)
+    task = _make_task(config, start, dataset, on_cpu=_on_cpu(fabric))
+    opened = task.open(_phase_after(task.phases, 0 if state is None else len(state.epochs)))
+    if state is None:
+        arithmetic = _choose(config, task, opened, fabric)
+    else:
+        arithmetic = ARITHMETIC[state.arithmetic]
+        log.info("resumed after epoch %d; open layers: %s", len(state.epochs), arithmetic.name)
+    fit = Fit(task, processes.join(arithmetic), arithmetic, opened)
+    if state is None:
+        state = _start(task, fit, arithmetic, photos)
+
+    def keep_whole(state: FitState) -> None:
+        if processes.is_first and state_path is not None:
+            state.save(state_path)
+            keep(state)
+
+    try:
+        state = fit.run(state, keep_whole)
+    except Exception:
+        raise
+    except BaseException:
+        log.info(
+            "stopped; all whole epochs are kept: train --resume goes on, compare when repeated"
+        )
+        raise
+    best = _best_epoch(state)
+    if best is not None:
+        task.network.load(state.best)
+    members = dataset.of("val", "test")
+    views = Views(
+        plain_views([m.path for m in members], task.resize), fit.opened.frozen, keep=False
+    )
+    logits = fit.logits(views, len(members))
+    linear = task.network.head
+    fitted = Head(linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy())
+    extractor = task.network.extractor.cpu().eval()
+    return FineTuned(extractor, fitted, state, earlier_seconds, best, members, logits)
+
+
+def _make_task(config: TrainConfig, start: Start, dataset: Dataset, *, on_cpu: bool) -> FitTask:
+    backbone, head = start.backbone, start.head
+    extractor = copy.deepcopy(backbone.extractor)
+    torch.manual_seed(config.seed)
+    linear = nn.Linear(backbone.num_features, len(dataset.class_names))
+    if head is not None:
+        linear.load_state_dict(
+            {"weight": torch.from_numpy(head.weight), "bias": torch.from_numpy(head.bias)}
+        )
+    stages = find_stages(extractor.network)
+    plan = config.fit
+    if plan.lr is None and head is None:
+        plan = replace(plan, lr=lr_from_scratch(plan.optimizer, config.backbone))
+    phases = plan_phases(plan.unfreeze, [stage.name for stage in stages], plan.epochs)
+    engine = start.engine if on_cpu else None
+    network = Trainable(extractor, linear, stages, head is not None, engine)
+    train, val = (_photos(dataset.of(split)) for split in ("train", "val"))
+    return FitTask(plan, phases, config.seed, network, backbone.resize, train, val)
+
+
+def _photos(members: list[Member]) -> Photos:
+    return Photos([m.path for m in members], [m.label for m in members])
+
+
+def _phase_after(phases: Sequence[Phase], epochs_done: int) -> Phase:
+    return next((p for p in phases if p.last_epoch > epochs_done), phases[-1])
+
+
+def _choose(config: TrainConfig, task: FitTask, opened: Opened, fabric: Fabric) -> Arithmetic:
+    """Let the first process choose for all."""
+    if not _on_cpu(fabric):
+        return choose_on_gpu(config.precision)
+
+    def race() -> str:
+        count = min(RACE_PHOTOS, len(task.train.paths))
+        views = Views(plain_views(task.train.paths, task.resize), opened.frozen, keep=False)
+        inputs = next(views.batches([range(count)]))
+        return choose_arithmetic(config.precision, opened.module, inputs).name
+
+    name = ""
+    if fabric.is_global_zero:
+        question = (
+            f"{config.precision} arithmetic of {config.backbone} at {task.resize.crop} pixels, "
+            f"{opened.stages} stages open"
+        )
+        name = measured_once(cache_folder(config.cache), question, race)
+        log.info("open layers: %s", name)
+    return ARITHMETIC.get(fabric.broadcast(name), ARITHMETIC["fp32"])
+
+
+def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitState:
+    """The state before the first epoch, with the loss that has to be beaten."""
+    loss = math.inf
+    if task.network.pretrained:
+        labels = np.asarray(task.val.labels)
+        views = Views(plain_views(task.val.paths, task.resize), fit.opened.frozen, keep=False)
+        logits = log_softmax(fit.logits(views, len(labels)), axis=1)
+        loss = float(-np.mean(logits[np.arange(len(labels)), labels]))
+        log.info("fine-tuning starts from the head on train: val loss %.4f", loss)
+    average = copied(task.tensors()) if task.plan.ema else {}
+    engine = task.network.engine
+    return FitState((), (), loss, arithmetic.name, engine, photos, {}, average, {}, {})
+
+
+def _digest(dataset: Dataset) -> str:
+    """Of what is learnt from and judged on: a run that goes on must find the same."""
+    digest = hashlib.sha256(repr(dataset.class_names).encode())
+    for member in dataset.members:
+        digest.update(f"{member.digest} {member.label} {member.split}".encode())
+    return digest.hexdigest()
+
+
+def _best_epoch(state: FitState) -> int | None:
+    best = min(range(len(state.val_losses)), key=state.val_losses.__getitem__)
+    return best or None
+
+
+def _on_cpu(fabric: Fabric) -> bool:
+    return fabric.device.type == "cpu"

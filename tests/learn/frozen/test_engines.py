@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from petclassify.images.photo import read_pixels
+from petclassify.learn.backbones.backbone import Backbone, load_backbone
+from petclassify.learn.frozen import engines
+from petclassify.learn.onnx_graph import to_onnx
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("tf_efficientnet_lite0", "pretrained", 96)
+
+
+@pytest.fixture(scope="module")
+def pixels(backbone: Backbone, drawn_pets: Path) -> np.ndarray:
+    photos = sorted(drawn_pets.rglob("*.jpg"))[::6]
+    return np.stack([read_pixels(photo, backbone.resize) for photo in photos])
+
+
+def test_every_engine_gives_the_features_of_torch(backbone: Backbone, pixels: np.ndarray) -> None:
+    with torch.inference_mode():
+        expected = backbone.extractor(torch.from_numpy(pixels)).numpy()
+    for name, build in engines._builders(backbone.extractor, backbone.pixels_shape).items():
+        features = build()(pixels)
+        assert features.shape == expected.shape
+        least = 0.99 if name.endswith("bf16") else 0.99999
+        assert engines._least_cosine(features, expected) > least, name
+
+
+def test_a_fast_but_wrong_engine_loses(
+    backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = engines._builders(backbone.extractor, backbone.pixels_shape)
+    noise = np.random.default_rng(0).normal(size=(8, backbone.num_features)).astype(np.float32)
+    builders = {"cheat": lambda: lambda _: noise, "onnxruntime": honest["onnxruntime"]}
+    monkeypatch.setattr(engines, "_builders", lambda *_: builders)
+    assert engines.fastest_engine(backbone.extractor, pixels).name == "onnxruntime"
+
+
+def test_the_engine_chosen_before_is_taken_unraced(backbone: Backbone, pixels: np.ndarray) -> None:
+    assert (
+        engines.fastest_engine(backbone.extractor, pixels, prefer="torch-fp32").name == "torch-fp32"
+    )
+    assert engines.fastest_engine(backbone.extractor, pixels, prefer="gone").name != "gone"
+
+
+def test_same_padding_is_static_in_the_graph_and_costs_nothing(
+    backbone: Backbone, pixels: np.ndarray
+) -> None:
+    graph = to_onnx(backbone.extractor, backbone.pixels_shape, ["features"])
+    assert not [node.op_type for node in graph.graph.node if node.op_type == "Shape"]
+    assert graph.opset_import[0].version <= 21
+    assert graph.ir_version <= 10
+    onnx.checker.check_model(graph)
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
