@@ -4,6 +4,9 @@ The pages are Markdown, so that GitHub shows them too. Links between them are li
 files, and a link to a heading is checked by Sphinx (`myst_heading_anchors`).
 """
 
+import re
+from typing import Any
+
 import petclassify
 
 project = "petclassify"
@@ -22,3 +25,16 @@ html_static_path = ["static"]
 html_favicon = "static/icon.svg"
 html_copy_source = False
 html_show_sphinx = False
+
+
+def _offer_files_outside(_app: Any, _docname: str, source: list[str]) -> None:  # noqa: ANN401
+    """Let links to files beside docs/, which GitHub follows, lead to the files themselves.
+
+    MyST would look for a page where the file is Markdown. A file that is not there is a warning.
+    """
+    source[0] = re.sub(r"\]\((\.\./[^)#]+)(?:#[^)]*)?\)", r"](path:\1)", source[0])
+
+
+def setup(app: Any) -> None:  # noqa: ANN401
+    """Sphinx calls it."""
+    app.connect("source-read", _offer_files_outside)
