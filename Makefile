@@ -1,11 +1,12 @@
 # make demo   sets up, then goes the whole way on drawn pets
 # make test   sets up, then formatting, lint, types, import rules, tests
+# make docs   sets up, then makes the pages of docs/ as HTML, warnings being errors
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: setup demo test check check-all bench clean
+.PHONY: setup demo test check check-all docs bench clean
 
 setup: $(INSTALLED)
 
@@ -32,6 +33,10 @@ check: setup
 check-all: check
 	$(PYTEST) -m ''
 
+docs: setup
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
 bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/finetuning.py
@@ -44,4 +49,4 @@ bench: setup
 	$(BIN)/python benchmarks/serve.py
 
 clean:
-	rm -rf $(VENV) .venv-base
+	rm -rf $(VENV) .venv-base docs/_build

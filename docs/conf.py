@@ -27,7 +27,7 @@ html_copy_source = False
 html_show_sphinx = False
 
 
-def _offer_files_outside(_app: Any, _docname: str, source: list[str]) -> None:  # noqa: ANN401
+def _offer_files_outside(_app: Any, _docname: str, source: list[str]) -> None:
     """Let links to files beside docs/, which GitHub follows, lead to the files themselves.
 
     MyST would look for a page where the file is Markdown. A file that is not there is a warning.
@@ -35,6 +35,6 @@ def _offer_files_outside(_app: Any, _docname: str, source: list[str]) -> None:  
     source[0] = re.sub(r"\]\((\.\./[^)#]+)(?:#[^)]*)?\)", r"](path:\1)", source[0])
 
 
-def setup(app: Any) -> None:  # noqa: ANN401
+def setup(app: Any) -> None:
     """Sphinx calls it."""
     app.connect("source-read", _offer_files_outside)
