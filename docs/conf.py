@@ -17,11 +17,13 @@ version = release = petclassify.__version__
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
+smartquotes = False  # two dashes are the beginning of an option
 nitpicky = True
 
 html_theme = "furo"
 html_title = "petclassify"
 html_static_path = ["static"]
+html_css_files = ["style.css"]
 html_favicon = "static/icon.svg"
 html_copy_source = False
 html_show_sphinx = False
