@@ -21,6 +21,8 @@ from PIL import Image
 from petclassify.config import Resize
 from petclassify.errors import ExitCode
 from petclassify.learn.export.standalone import to_standalone
+from petclassify.runtime.serve.intake import MAX_BODY_BYTES
+from petclassify.runtime.serve.openapi import describe_api
 from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
 from tests.pages import DOCS, Shown, require_printed, shown_commands
 
@@ -74,6 +76,13 @@ def test_every_situation_has_its_heading() -> None:
 def test_the_exit_codes_are_those_of_the_command_line() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", PAGE.read_text(), flags=re.MULTILINE)
     assert {(int(code), name) for code, name in rows} == {(c.value, c.name) for c in ExitCode}
+
+
+def test_the_servers_answers_are_those_of_its_description() -> None:
+    rows = re.findall(r"^\| ([45]\d\d) \|", PAGE.read_text(), flags=re.MULTILINE)
+    answers = describe_api("model")["paths"]["/predict"]["post"]["responses"]
+    assert set(rows) == set(answers) - {"200"}
+    assert f"over {MAX_BODY_BYTES // 2**20} MiB" in PAGE.read_text()
 
 
 @situation("The folder is not there", ExitCode.DATA)
