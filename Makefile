@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: setup demo test check check-all bench clean
+.PHONY: setup demo test check check-all bench release clean
 
 setup: $(INSTALLED)
 
@@ -43,5 +43,14 @@ bench: setup
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/serve.py
 
+# A release: sdist and wheel, then each extra installed afresh and used.
+release:
+	rm -rf dist $(VENV)-release
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/python -m pip install --quiet build twine
+	$(VENV)-release/bin/python -m build --quiet --outdir dist
+	$(VENV)-release/bin/twine check --strict dist/*
+	$(VENV)-release/bin/python tests/release.py dist/*.whl
+
 clean:
-	rm -rf $(VENV) .venv-base
+	rm -rf $(VENV) $(VENV)-*
