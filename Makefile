@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: setup demo test check check-all docs bench clean
+.PHONY: setup demo test check check-all docs bench release clean
 
 setup: $(INSTALLED)
 
@@ -48,5 +48,14 @@ bench: setup
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/serve.py
 
+# A release: sdist and wheel, then each extra installed afresh and used.
+release:
+	rm -rf dist $(VENV)-release
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/python -m pip install --quiet build twine
+	$(VENV)-release/bin/python -m build --quiet --outdir dist
+	$(VENV)-release/bin/twine check --strict dist/*
+	$(VENV)-release/bin/python tests/release.py dist/*.whl
+
 clean:
-	rm -rf $(VENV) .venv-base docs/_build
+	rm -rf $(VENV) $(VENV)-* docs/_build

@@ -69,7 +69,7 @@ class FitConfig:
     """How the layers of a network are trained, once some of them are open.
 
     The defaults fine-tune pretrained weights. `petclassify train data/catsdogs --unfreeze
-    last` (2,000 photos, two cores) takes about two minutes; the README's table has the figures.
+    last` (2,000 photos, two cores) takes about 80 seconds; the README's table has the figures.
 
     Attributes:
         unfreeze: which layers open: none, the last stage, one more stage per phase from the
@@ -77,7 +77,7 @@ class FitConfig:
         epochs: over all phases.
         batch_size: photos per step, over all processes.
         optimizer: the rule of the steps.
-        lr: of the head and the last stage; None takes `learn.tuning.optimizers.DEFAULT_LR`.
+        lr: of the head and the last stage; None takes `learn.tuning.optimizers.default_lr`.
         layer_decay: by which the lr is multiplied for each stage towards the stem.
         momentum: of SGD.
         weight_decay: L2, not on biases and norms; decoupled from the gradient in AdamW.

@@ -98,3 +98,9 @@ class ImageError(PetclassifyError):
     def __reduce__(self) -> tuple[type[ImageError], tuple[ImageFault, str, Path | None]]:
         """Let it travel between processes, which an exception's own arguments do not allow."""
         return ImageError, (self.kind, self.reason, self.path)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text that is not empty, for messages of one line."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -77,15 +77,16 @@ def catalogue_lines(catalogue: Catalogue) -> Iterator[str]:
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """A row per network, the best accuracy first; then what failed, and why."""
-    on = comparison.judged_on
-    head = ("network", "weights", f"{on} acc.", "log loss", "epochs", "seconds", "ms/photo")
+    """A row per network, the best on val first; then what failed, and why."""
+    head = ("network", "weights", "px", "val acc.", "log loss", "test acc.", "epochs", "seconds")
     cells = [
         (
             one.network,
             one.weights,
-            f"{one.accuracy:.2%}",
-            f"{one.log_loss:.4f}",
+            f"{one.image_size}",
+            f"{one.val_accuracy:.1%} ± {100 * one.val_margin:.1f}",
+            f"{one.val_log_loss:.4f}",
+            "-" if one.test_accuracy is None else f"{one.test_accuracy:.1%}",
             f"{one.epochs}" if one.epochs else "-",
             f"{one.seconds:.1f}",
             f"{one.latency_ms:.1f}",
@@ -95,7 +96,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         )
         for one in comparison.ranked()
     ]
-    yield from _aligned([(*head, "parameters", "MACs", "file"), *cells], left=2)
+    yield from _aligned([(*head, "ms/photo", "parameters", "MACs", "file"), *cells], left=2)
     for network, reason in comparison.failures.items():
         yield f"failed: {network}: {reason}"
 

@@ -31,7 +31,8 @@ from petclassify.learn.head.familiarity import (
 )
 from petclassify.learn.head.logistic import Head, HeadSearch, fit_head, search_head
 from petclassify.learn.progress import track
-from petclassify.learn.tuning.finetune import FineTuned
+from petclassify.learn.tuning.batches import chunks
+from petclassify.learn.tuning.finetune import BestEpoch, FineTuned
 from petclassify.learn.tuning.views import Views, plain_views
 from petclassify.report.metrics import Metrics, measure
 
@@ -48,7 +49,7 @@ class Candidate:
 
     Attributes:
         extractor, head, calibration: its parts.
-        fitted_on: which splits, in words.
+        is_tuned: whether it is the fine-tuned one.
         members: photos that the judging weights never saw, (N,).
         logits: theirs, (N, classes).
 
@@ -57,9 +58,14 @@ class Candidate:
     extractor: FeatureExtractor
     head: Head
     calibration: Calibration
-    fitted_on: str
+    is_tuned: bool
     members: list[Member]
     logits: NDArray[np.float64]
+
+    @property
+    def fitted_on(self) -> str:
+        """Which splits the shipped weights learned from, in words."""
+        return "train" if self.is_tuned else "train and val"
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -90,12 +96,12 @@ def frozen_candidate(
     search = search_head(frozen.cache.get(digests, FITTED_VIEWS), labels, folds)
     test_features = frozen.cache.get([member.digest for member in tested], views=1)
     candidate = Candidate(
-        frozen.backbone.extractor,
-        search.head,
-        fit_calibration(search.out_of_fold, labels),
-        "train and val",
-        fitted + tested,
-        np.vstack([search.out_of_fold, search.head.logits(test_features[:, 0])]),
+        extractor=frozen.backbone.extractor,
+        head=search.head,
+        calibration=fit_calibration(search.out_of_fold, labels),
+        is_tuned=False,
+        members=fitted + tested,
+        logits=np.vstack([search.out_of_fold, search.head.logits(test_features[:, 0])]),
     )
     return search, candidate
 
@@ -111,7 +117,7 @@ def familiarity_of(
     shipped: Candidate, dataset: Dataset, frozen: FrozenPass | None, resize: Resize, seed: int
 ) -> Familiarity:
     """What the shipped network knows, see `learn.head.familiarity`."""
-    if frozen is not None and shipped.extractor is frozen.backbone.extractor:
+    if frozen is not None and not shipped.is_tuned:
         members = clustered(dataset)
         labels = np.array([member.label for member in members])
         digests = [member.digest for member in members]
@@ -139,7 +145,7 @@ def _features_of(
     labels = np.array([member.label for member in members])
     chosen = spread_over_classes(labels, MAX_RUN_PHOTOS)
     paths: list[Path] = [members[place].path for place in chosen]
-    batches = [range(len(paths))[i : i + _BATCH_SIZE] for i in range(0, len(paths), _BATCH_SIZE)]
+    batches = chunks(range(len(paths)), _BATCH_SIZE)
     rows: list[NDArray[np.float32]] = []
     run: Run | None = None
     with track(len(paths), "familiarity", "photos") as advance:
@@ -159,9 +165,9 @@ def clustered(dataset: Dataset) -> list[Member]:
 
 def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:
     """Take the fine-tuned network if it beat the head that it started from, on val."""
-    if tuned is not None and tuned.best_epoch is not None:
-        log.info("epoch %d ships: the least validation loss", tuned.best_epoch)
-        return _tuned_candidate(tuned)
+    if tuned is not None and tuned.best is not None:
+        log.info("epoch %d ships: the least validation loss", tuned.best.number)
+        return _tuned_candidate(tuned.best)
     assert frozen is not None, "from random weights, the first epoch is better than none"
     if tuned is not None:
         start, *epochs = tuned.state.val_losses
@@ -174,8 +180,15 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:
     return frozen
 
 
-def _tuned_candidate(tuned: FineTuned) -> Candidate:
-    val = np.array([member.split == "val" for member in tuned.members])
-    labels = np.array([member.label for member in tuned.members])
-    calibration = fit_calibration(tuned.logits[val], labels[val])
-    return Candidate(tuned.extractor, tuned.head, calibration, "train", tuned.members, tuned.logits)
+def _tuned_candidate(best: BestEpoch) -> Candidate:
+    val = np.array([member.split == "val" for member in best.members])
+    labels = np.array([member.label for member in best.members])
+    calibration = fit_calibration(best.logits[val], labels[val])
+    return Candidate(
+        extractor=best.extractor,
+        head=best.head,
+        calibration=calibration,
+        is_tuned=True,
+        members=best.members,
+        logits=best.logits,
+    )

@@ -10,6 +10,7 @@ no network profits from earlier runs.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ from petclassify.config import (
 )
 from petclassify.errors import PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
-from petclassify.images.index import read_index
+from petclassify.images.index import Index, read_index
 from petclassify.learn import zoo
 from petclassify.learn.backbones.backbone import require_known
 from petclassify.learn.backbones.layer_table import describe_network
@@ -61,6 +62,7 @@ class CompareConfig:
         seed: decides the split and everything random.
         max_bad: share of the photos that may be unreadable.
         out: the comparison's folder.
+        photos: a digest of their listing, which `compare` fills in.
 
     """
 
@@ -74,6 +76,7 @@ class CompareConfig:
     seed: int
     max_bad: float
     out: Path
+    photos: str = ""
 
 
 def compare(config: CompareConfig) -> Comparison:
@@ -90,9 +93,9 @@ def compare(config: CompareConfig) -> Comparison:
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise UsageError("compare runs in one process: its networks would wait for one another")
-    read_index(config.data)
     for network in config.networks:
         require_known(network)
+    config = replace(config, photos=_listing(read_index(config.data)))
     earlier = _open_folder(config)
     rows: list[Compared] = []
     failures: dict[str, str] = {}
@@ -162,22 +165,23 @@ def _read(network: str, folder: RunFolder) -> Compared:
     table = describe_network(network, (3, size, size), len(figures["val"]["per_class"]))
     with folder.history.open(encoding="utf-8", newline="") as stream:
         curve = [float(row["val_accuracy"]) for row in csv.DictReader(stream) if row["epoch"]]
-    test = figures.get("test", {})
+    val, test, seconds = figures["val"], figures.get("test", {}), figures["seconds"]
     return Compared(
-        network,
-        str(asked["weights"]),
-        size,
-        len(curve),
-        float(figures["seconds"]["total"]),
-        float(figures["val"]["accuracy"]),
-        float(figures["val"]["log_loss"]),
-        test.get("accuracy"),
-        test.get("log_loss"),
-        _latency_ms(folder),
-        table.parameters,
-        table.macs,
-        folder.model.stat().st_size,
-        tuple(curve),
+        network=network,
+        weights=str(asked["weights"]),
+        image_size=size,
+        epochs=len(curve),
+        seconds=round(seconds["total"] - seconds["report"], 3),
+        val_count=int(val["count"]),
+        val_accuracy=float(val["accuracy"]),
+        val_log_loss=float(val["log_loss"]),
+        test_accuracy=test.get("accuracy"),
+        test_log_loss=test.get("log_loss"),
+        latency_ms=_latency_ms(folder),
+        parameters=table.parameters,
+        macs=table.macs,
+        size_bytes=folder.model.stat().st_size,
+        val_curve=tuple(curve),
     )
 
 
@@ -213,10 +217,29 @@ def _open_folder(config: CompareConfig) -> list[str]:
     changed = [name for name in asked if asked[name] != before.get(name)]
     if changed:
         raise UsageError(
-            f"{config.out}: this comparison was made with another {', '.join(changed)}. "
-            "Give the same options to go on with it, or another --out"
+            f"{config.out}: this comparison was made with other {', '.join(changed)}. Go on with "
+            "the same options and photos, or give another --out"
         )
     return [name for name in finished if RunFolder(_run_path(config, name)).is_finished]
+
+
+def _listing(index: Index) -> str:
+    """A digest of every photo's path, class, and size in bytes: other photos split otherwise."""
+    digest = hashlib.sha256()
+    for split, samples in index.splits.items():
+        for sample in samples:
+            name = os.path.relpath(sample.path, index.root)
+            about = f"{split}\0{name}\0{sample.label}\0{_size_bytes(sample.path)}\0"
+            digest.update(os.fsencode(about))
+    return digest.hexdigest()
+
+
+def _size_bytes(path: Path) -> int:
+    """The size of a file; 0 of one that is gone, which training will say."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _run_path(config: CompareConfig, network: str) -> Path:
@@ -240,10 +263,10 @@ def _asked(config: CompareConfig) -> dict[str, object]:
 def _title(config: CompareConfig) -> str:
     name = config.data.resolve().name
     if config.minutes:
-        budget = f"{config.minutes:g} minutes"
+        budget = f"{config.minutes:g} minutes of training"
     else:
         budget = f"{config.epochs or default_fit(ZOO_PREFIX, 'none').epochs} epochs"
-    return f"{name}: {budget} each from scratch; of pretrained networks the head"
+    return f"{name}: {budget} for each network from scratch; of pretrained networks the head"
 
 
 def parse_networks(text: str) -> tuple[str, ...]:

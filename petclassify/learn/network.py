@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from petclassify.config import Resize
-from petclassify.errors import ModelError, UsageError
+from petclassify.errors import ModelError, UsageError, first_line
 from petclassify.files import write_whole
 from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor, empty_backbone
 from petclassify.learn.head.calibration import Calibration
@@ -163,5 +163,5 @@ def load_checkpoint(path: Path) -> TrainedModel:
         network = Network(backbone.extractor, backbone.num_features, len(class_names), prototypes)
         network.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: its tensors do not fit {name}: {error}") from error
+        raise ModelError(f"{path}: its tensors do not fit {name}: {first_line(error)}") from error
     return TrainedModel(backbone, network.eval(), class_names, threshold, training)

@@ -30,15 +30,15 @@ def preview(index: Index, plan: Augmentation, image_size: int, seed: int, out: P
         out: the PNG to write.
 
     Raises:
-        UsageError: the PNG would replace a photo.
+        UsageError: the file is no .png, or would lie in the data set.
         DataError: none of the photos tried can be read.
         EnvironmentFault: the PNG cannot be written.
 
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: --out names a .png file")
-    if out.exists() and out.resolve().is_relative_to(index.root.resolve()):
-        raise UsageError(f"{out}: lies in the data set, where nothing is replaced")
+    if out.resolve().is_relative_to(index.root.resolve()):
+        raise UsageError(f"{out}: lies in the data set, where nothing is written. Choose another")
     resize = Resize(round(image_size / SHOWN_SHARE), image_size, "bicubic")
     rows: list[PreviewRow] = []
     reason = ""

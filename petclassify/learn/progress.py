@@ -68,7 +68,7 @@ def _logged(total: int, what: str, unit: str) -> Advance:
         if now - last < _LOG_EVERY_S:
             return
         last = now
-        rate = done / max(now - start, 1e-9)
+        rate = max(done, 1) / max(now - start, 1e-9)
         left_s = (total - done) / rate
         said = f", {note}" if note else ""
         log.info("%s: %d/%d, %.0f %s/s, %.0f s left%s", what, done, total, rate, unit, left_s, said)

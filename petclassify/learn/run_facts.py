@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def resolved(
             "fitted_on": "train and val",
         }
     if tuned is not None:
+        found["fit"]["lr"] = tuned.lr
         found["fine_tuning"] = {
-            "best_epoch": tuned.best_epoch,
+            "best_epoch": None if tuned.best is None else tuned.best.number,
             "epochs_done": len(tuned.state.epochs),
             "arithmetic": tuned.state.arithmetic,
         }
@@ -74,7 +76,7 @@ def training_facts(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "photos": dataset.to_dict()["photos"],
         "weights": config.weights if config.weights in {"pretrained", "none"} else "file",
-        "unfreeze": config.fit.unfreeze if shipped.fitted_on == "train" else "none",
+        "unfreeze": config.fit.unfreeze if shipped.is_tuned else "none",
         "seed": config.seed,
         "normalisation": shipped.extractor.normalisation,
         "fitted_on": shipped.fitted_on,
@@ -93,7 +95,9 @@ def _named_by_content(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Of the packages that decide what comes out."""
-    packages = ("torch", "timm", "scikit-learn", "onnxruntime", "numpy", "pillow")
+    packages = ["torch", "torchvision", "timm", "scikit-learn", "onnxruntime", "numpy", "pillow"]
+    if find_spec("openvino") is not None:
+        packages.append("openvino")
     return {
         "petclassify": petclassify.__version__,
         "python": platform.python_version(),

@@ -48,7 +48,7 @@ def write_run_report(
     """
     split: Split = "test" if dataset.of("test") else "val"
     classifier = Classifier.load(folder.model, threads=THREADS_IN_NETWORK)
-    if frozen is not None and shipped.extractor is frozen.backbone.extractor:
+    if frozen is not None and not shipped.is_tuned:
         judged = _judged_by_features(shipped, dataset, split, frozen, familiarity)
     else:
         samples = [Sample(member.path, member.label) for member in dataset.of(split)]

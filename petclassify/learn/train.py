@@ -29,9 +29,9 @@ from petclassify.learn.candidates import (
     head_on_train,
 )
 from petclassify.learn.data.dataset import Dataset, prepare_dataset, require_usable, split_dataset
+from petclassify.learn.data.first_read import read_once
 from petclassify.learn.export.export import export_model
 from petclassify.learn.frozen.feature_cache import FeatureCache, cache_folder
-from petclassify.learn.frozen.first_read import read_once
 from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.calibration import UNCALIBRATED
 from petclassify.learn.head.logistic import HeadSearch
@@ -131,7 +131,7 @@ def _train_into(
         dataset.class_names,
         training_facts(config, dataset, metrics, shipped),
     )
-    with watch.stage("report"):
+    with watch.stage("files"):
         engine = None if frozen is None else frozen.cache.engine
         facts = resolved(config, folder.path, backbone, engine, search, tuned)
         folder.write_json("config.json", facts)
@@ -141,7 +141,7 @@ def _train_into(
         save_checkpoint(model, folder.checkpoint)
     with watch.stage("export"):
         _export(model, dataset, folder)
-    with watch.stage("page"):
+    with watch.stage("report"):
         write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
     before = replace(shipped, calibration=UNCALIBRATED).metrics(dataset.class_names)
     figures = {

@@ -14,11 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from petclassify.report.metrics import share_interval
+
 # Okabe and Ito 2008: told apart by the colour-blind too. Markers change with each round.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c00")
 _MARKERS = "os^Dvp"
 _LONG_NAME = 30
-_LEAST_BUBBLE, _BUBBLE_PER_MB = 30.0, 8.0
+_LEAST_BUBBLE, _BUBBLE_PER_MB = 30.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Compared:
         image_size: side of its window in pixels.
         epochs: done; 0 where only a head was fitted.
         seconds: from photos to model file.
+        val_count: photos that val_accuracy is of.
         val_accuracy, val_log_loss: of what was exported.
         test_accuracy, test_log_loss: likewise; None where the data set has no test split.
         latency_ms: one photo from file to probabilities, model loaded; the median.
@@ -46,6 +49,7 @@ class Compared:
     image_size: int
     epochs: int
     seconds: float
+    val_count: int
     val_accuracy: float
     val_log_loss: float
     test_accuracy: float | None
@@ -57,14 +61,10 @@ class Compared:
     val_curve: tuple[float, ...]
 
     @property
-    def accuracy(self) -> float:
-        """On test, or where there is none on val, which chose the epoch and so flatters."""
-        return self.val_accuracy if self.test_accuracy is None else self.test_accuracy
-
-    @property
-    def log_loss(self) -> float:
-        """Likewise."""
-        return self.val_log_loss if self.test_log_loss is None else self.test_log_loss
+    def val_margin(self) -> float:
+        """Half the 95 % interval of the validation accuracy."""
+        low, high = share_interval(round(self.val_accuracy * self.val_count), self.val_count)
+        return (high - low) / 2
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,11 @@ class Comparison:
     failures: Mapping[str, str]
 
     def ranked(self) -> list[Compared]:
-        """The best accuracy first; of equals the one with the lower log loss."""
-        return sorted(self.rows, key=lambda one: (-one.accuracy, one.log_loss))
+        """The best on val first; of equals the one with the lower log loss.
 
-    @property
-    def judged_on(self) -> str:
-        """Which photos `accuracy` is of."""
-        return "val" if any(one.test_accuracy is None for one in self.rows) else "test"
+        Not on test: a network that was chosen by its test figures has none left to be judged by.
+        """
+        return sorted(self.rows, key=lambda one: (-one.val_accuracy, one.val_log_loss))
 
     def to_csv(self) -> str:
         """A row per network; the curves are in the JSON."""
@@ -111,7 +109,7 @@ class Comparison:
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw accuracy against time, a bubble as large as the model file, and all curves.
+    """Draw validation accuracy against time, a bubble as large as the model file, and all curves.
 
     Args:
         comparison: with one row at least.
@@ -124,10 +122,10 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         colour = _COLOURS[place % len(_COLOURS)]
         area = _LEAST_BUBBLE + _BUBBLE_PER_MB * one.size_bytes / 1e6
         marker = _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
-        at = one.seconds, 100 * one.accuracy
-        bubbles.scatter(*at, s=area, color=colour, alpha=0.6, linewidth=0)
+        at = one.seconds, 100 * one.val_accuracy
+        bubbles.scatter(*at, s=area, color=colour, alpha=0.6, linewidth=0, clip_on=False)
         bubbles.plot(*at, marker, color=colour, markersize=3)
-        label = f"{one.network}, {100 * one.accuracy:.1f} %, {one.size_bytes / 1e6:.1f} MB"
+        label = f"{one.network}, {one.image_size} px, {100 * one.val_accuracy:.1f} %"
         if one.val_curve:
             epochs = range(1, len(one.val_curve) + 1)
             accuracy = [100 * share for share in one.val_curve]
@@ -141,8 +139,9 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     bubbles.xaxis.set_major_formatter("{x:g}")
     bubbles.xaxis.set_minor_formatter(NullFormatter())
     bubbles.set_xlabel("seconds from photos to model file (area: size of the model file)")
-    bubbles.set_ylabel(f"{comparison.judged_on} accuracy, %")
+    bubbles.set_ylabel("validation accuracy, %")
     bubbles.margins(0.15)
+    bubbles.set_ylim(top=min(bubbles.get_ylim()[1], 101.0))
     curves.set_xlabel("epoch")
     curves.set_ylabel("validation accuracy, %")
     curves.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

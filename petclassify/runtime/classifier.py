@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from petclassify.config import Resize
-from petclassify.errors import ModelError
+from petclassify.errors import ModelError, first_line
 from petclassify.images.photo import read_image, to_pixels, upright_rgb_of
 from petclassify.runtime.model_file import (
     FAMILIARITY,
@@ -20,7 +20,6 @@ from petclassify.runtime.model_file import (
     PROBABILITIES,
     ModelInfo,
     file_of,
-    first_line,
     load_model,
 )
 

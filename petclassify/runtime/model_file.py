@@ -19,13 +19,13 @@ from typing import Any, get_args
 import onnxruntime
 
 from petclassify.config import Interpolation, Resize
-from petclassify.errors import ModelError, NoActivationMapsError
+from petclassify.errors import ModelError, NoActivationMapsError, first_line
 from petclassify.runtime.onnx_wire import read_metadata, with_outputs
 
 FORMAT_VERSION = 2
 METADATA_KEY = "petclassify"
 INPUT = "images"
-STANDALONE_INPUT = "image"  # of a file that resizes and crops too, see learn.standalone
+STANDALONE_INPUT = "image"  # of a file that resizes and crops too, see learn.export.standalone
 PROBABILITIES = "probabilities"
 FAMILIARITY = "familiarity"
 HEAD_WEIGHT = "head.weight"  # the initializer, (classes, num_features)
@@ -228,8 +228,3 @@ def model_name(model: Path) -> str:
     else:
         name = path.parent.name if path.name == "model.onnx" else path.stem
     return os.fsencode(name).decode("utf-8", "replace")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's text, for messages of one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

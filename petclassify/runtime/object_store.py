@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from petclassify.errors import EnvironmentFault, ImageError, ImageFault
+from petclassify.errors import EnvironmentFault, ImageError, ImageFault, first_line
 from petclassify.images.walk import is_image_name, is_shown
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class StoredObject:
         except FileNotFoundError:
             raise ImageError(ImageFault.MISSING, "no such object") from None
         except (OSError, ValueError) as error:
-            raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {_first(error)}") from error
+            raise ImageError(
+                ImageFault.UNREADABLE, f"cannot be read: {first_line(error)}"
+            ) from error
 
 
 def is_uri(given: str) -> bool:
@@ -78,7 +80,7 @@ def list_objects(uri: str) -> Iterator[tuple[str, StoredObject | ImageError]]:
         below = store.get_file_info(FileSelector(path, recursive=True)) if _is_folder(given) else []
     except (OSError, ValueError) as error:
         raise EnvironmentFault(
-            f"{uri}: cannot be listed: {_first(error)}. Check the URI and the credentials"
+            f"{uri}: cannot be listed: {first_line(error)}. Check the URI and the credentials"
         ) from error
     prefix = uri.partition("?")[0].rstrip("/")
     if given.type == FileType.NotFound:
@@ -120,7 +122,3 @@ def _file_system(uri: str) -> Any:  # noqa: ANN401
 
 def _path(uri: str) -> str:
     return _opened(uri)[1]
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

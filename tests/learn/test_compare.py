@@ -173,4 +173,17 @@ def test_other_options_need_another_folder(compare: Run) -> None:
     assert compare("zoo/lenet5").code == 0
     done = compare("zoo/lenet5", "--epochs", 3, "--image-size", 40, "--out", "c")
     assert done.code == ExitCode.USAGE
-    assert "made with another epochs" in done.err
+    assert "made with other epochs" in done.err
+
+
+def test_other_photos_need_another_folder(
+    drawn_pets: Path, copied: Callable[[Path], Path], petclassify: Callable
+) -> None:
+    pets = copied(drawn_pets)
+    options = ("--networks", "zoo/lenet5", "--epochs", 1, "--image-size", 32, "--out", "d")
+    assert petclassify("compare", pets, *options).code == 0
+    photo = next((pets / "cats").iterdir())
+    photo.with_name("new.jpg").write_bytes(photo.read_bytes() + b"more")
+    done = petclassify("compare", pets, *options)
+    assert done.code == ExitCode.USAGE
+    assert "made with other photos" in done.err

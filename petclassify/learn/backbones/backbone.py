@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from petclassify.config import Interpolation, Resize
-from petclassify.errors import ModelError, UsageError
+from petclassify.errors import ModelError, UsageError, first_line
 from petclassify.learn import zoo
 from petclassify.learn.backbones.weights import load_pretrained, load_zoo_tensors
 
@@ -170,7 +170,7 @@ def _as_backbone(name: str, extractor: FeatureExtractor, resize: Resize) -> Back
             num_features = int(extractor(pixels).shape[1])
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"{name} cannot take {crop} x {crop} pixels: {str(error).splitlines()[0]}"
+            f"{name} cannot take {crop} x {crop} pixels: {first_line(error)}"
         ) from error
     return Backbone(name, extractor, num_features, resize)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from petclassify.errors import UsageError
+from petclassify.errors import UsageError, first_line
 from petclassify.learn import zoo
 from petclassify.learn.backbones.backbone import require_known
 from petclassify.learn.zoo.layers import AtLeast
@@ -148,7 +148,7 @@ def describe(name: str, network: nn.Module, input_shape: Shape) -> LayerTable:
             network(torch.zeros(1, *input_shape, device="meta"))
     except (RuntimeError, AssertionError, ValueError) as error:
         size = "x".join(map(str, input_shape))
-        raise UsageError(f"{name} cannot take {size}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{name} cannot take {size}: {first_line(error)}") from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,7 +11,6 @@ import hashlib
 import importlib
 import pickle
 import struct
-import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from petclassify.errors import EnvironmentFault, ModelError
+from petclassify.errors import EnvironmentFault, ModelError, first_line
 from petclassify.learn.backbones.sources import PACKAGED_WEIGHTS, check_weights_file, require_hub
 
 StateDict = dict[str, Tensor]
@@ -69,7 +68,7 @@ def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
         extractor.load_state_dict(ours)
     except RuntimeError as error:
         raise ModelError(
-            f"{path}: not a checkpoint of a run with {name}: {_first_line(error)}"
+            f"{path}: not a checkpoint of a run with {name}: {first_line(error)}"
         ) from error
 
 
@@ -106,7 +105,7 @@ def _read_tensors(path: Path) -> StateDict:
         AssertionError,
         struct.error,
     ) as error:
-        raise ModelError(f"{path}: damaged or not a weights file: {_first_line(error)}") from error
+        raise ModelError(f"{path}: damaged or not a weights file: {first_line(error)}") from error
     state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else 0
     if not isinstance(state, Mapping) or not state:
         raise ModelError(f"{path}: refused: expected tensors by name (a state dict)")
@@ -159,7 +158,7 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
         )
     except (RuntimeError, KeyError, AttributeError, IndexError) as error:
         raise ModelError(
-            f"{source}: these weights are not those of {name}: {_first_line(error)}"
+            f"{source}: these weights are not those of {name}: {first_line(error)}"
         ) from error
     kept: Any = network.pretrained_cfg
     kept.pop("state_dict", None)  # else timm keeps a second copy of all weights
@@ -193,14 +192,14 @@ def _from_hub(name: str, **build: object) -> nn.Module:
     except OSError:  # what is not in the cache is an OSError for the hub's client too
         require_hub(name)
     except RuntimeError as error:
-        raise ModelError(f"{name}: {_first_line(error)}") from error
+        raise ModelError(f"{name}: {first_line(error)}") from error
     else:
         return network
     try:
         network = timm.create_model(name, pretrained=True, **build)
     except OSError as error:
         raise EnvironmentFault(
-            f"downloading the weights of {name} failed: {_first_line(error)}. Try again, or use "
+            f"downloading the weights of {name} failed: {first_line(error)}. Try again, or use "
             "--backbone tf_efficientnet_lite0, or --weights FILE"
         ) from error
     return network
@@ -215,8 +214,3 @@ def _hub_cache_only() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return textwrap.shorten(" ".join(lines[:2]), 240) if lines else type(error).__name__

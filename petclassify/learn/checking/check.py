@@ -22,7 +22,7 @@ from petclassify.images.index import Index
 from petclassify.learn.backbones.backbone import load_backbone
 from petclassify.learn.candidates import N_FOLDS
 from petclassify.learn.checking.label_check import judge_labels, likeness_to_others
-from petclassify.learn.data.splits import assign_folds
+from petclassify.learn.data.splits import assign_folds, distinct_per_class
 from petclassify.learn.frozen.feature_cache import FeatureCache, cache_folder
 from petclassify.learn.frozen.frozen_pass import FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.logistic import search_head
@@ -97,11 +97,11 @@ def _without_features(files: FileCheck, index: Index, frozen: FrozenPass) -> Fil
 
 def _too_few(files: FileCheck, class_names: Sequence[str]) -> str | None:
     """The first class without enough distinct photos; folds count a photo for one class only."""
-    class_of: dict[str, str] = {}
-    for photo, group in zip(files.photos, files.groups, strict=True):
-        class_of.setdefault(group, photo.class_name)
-    counted = list(class_of.values())
-    return next((name for name in class_names if counted.count(name) < _LEAST_OF_CLASS), None)
+    labels = [class_names.index(photo.class_name) for photo in files.photos]
+    distinct = distinct_per_class(labels, files.groups)
+    return next(
+        (name for label, name in enumerate(class_names) if distinct[label] < _LEAST_OF_CLASS), None
+    )
 
 
 def _check_labels(

@@ -39,7 +39,7 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
     """
     if dataset.unreadable:
         yield f"Left out, since they cannot be read: {_counted(dataset.unreadable, 'photo')}."
-    exact = [same for same in dataset.copies() if len({member.split for member in same}) > 1]
+    exact = dataset.copies_across_splits()
     held_out = {m.path for same in exact for m in same if m.split != "train"}
     near = [] if frozen is None else near_copies(dataset, frozen)
     if exact or near:

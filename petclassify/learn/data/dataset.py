@@ -19,7 +19,7 @@ from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ImageError
 from petclassify.images.digests import digest_files
 from petclassify.images.index import SPLITS, Index, Split
-from petclassify.learn.data.splits import carve
+from petclassify.learn.data.splits import carve, distinct_per_class
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,10 @@ class Dataset:
             for same in by_digest.values()
             if len({m.split for m in same}) > 1 or len({m.label for m in same}) > 1
         ]
+
+    def copies_across_splits(self) -> list[list[Member]]:
+        """Photos that lie in more than one split, copies together."""
+        return [same for same in self.copies() if len({m.split for m in same}) > 1]
 
     def to_dict(self) -> dict[str, Any]:
         """As in data.json: photos by split and class, what was left out, what is there twice."""
@@ -175,7 +179,7 @@ def require_usable(dataset: Dataset, max_bad: float) -> None:
     if len(bad) > max_bad * dataset.total:
         raise DataError(
             f"{dataset.root}: {len(bad)} of {dataset.total} photos cannot be read, more than "
-            f"{max_bad:.3g} of them; the first: {bad[0]}. Repair or remove them, or raise --max-bad"
+            f"{100 * max_bad:.3g} %; the first: {bad[0]}. Repair or remove them, or raise --max-bad"
         )
     for split in dataset.given_splits:
         present = {member.label for member in dataset.of(split)}
@@ -188,14 +192,13 @@ def require_usable(dataset: Dataset, max_bad: float) -> None:
 
 def _require_photos(dataset: Dataset, least: int) -> None:
     """Every class needs a photo to learn from and others to be held out."""
-    distinct: dict[int, set[str]] = defaultdict(set)
-    for member in dataset.of("train", "val"):
-        distinct[member.label].add(member.digest)
+    members = dataset.of("train", "val")
+    distinct = distinct_per_class([m.label for m in members], [m.digest for m in members])
     for label, name in enumerate(dataset.class_names):
-        if len(distinct[label]) < least:
+        if distinct[label] < least:
             raise DataError(
-                f"{dataset.root}: the class {name} has {len(distinct[label])} distinct photo(s) to "
-                f"learn from, need at least {least}. Add photos to {name}"
+                f"{dataset.root}: the class {name} has {distinct[label]} distinct photo(s) of its "
+                f"own to learn from, need at least {least}. Add photos to {name}"
             )
 
 
@@ -209,7 +212,7 @@ def _carved(dataset: Dataset, into: Split, seed: int) -> Dataset:
 
 
 def _look_at_copies(dataset: Dataset, *, strict: bool) -> None:
-    across = [same for same in dataset.copies() if len({m.split for m in same}) > 1]
+    across = dataset.copies_across_splits()
     if not across:
         return
     example = " = ".join(dataset.name_of(member) for member in across[0][:2])

@@ -107,10 +107,10 @@ def _scratch(folder: Path) -> Path:
 
 def _fetch(public_set: PublicSet, data_root: Path) -> Path:
     name = public_set.name
-    total_kb = max(1, public_set.size_bytes // 1000)
+    total_kb = public_set.size_bytes // 1000
     log.info("fetching %s, %.1f MB: %s", name, total_kb / 1000, public_set.title)
     with track(total_kb, name, "kB") as advance:
-        raw = fetch_raw(public_set, data_root, lambda done: advance(max(1, done // 1000)))
+        raw = fetch_raw(public_set, data_root, lambda done: advance(done // 1000))
     return _unpack(public_set, raw, data_root / name)
 
 

@@ -7,13 +7,12 @@ first of them here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
-
-from petclassify.errors import DataError
 
 Folds = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -39,19 +38,21 @@ def assign_folds(labels: Sequence[int], digests: Sequence[str], n_folds: int, se
 
     The number of folds falls to the size of the smallest class, counted in distinct photos.
 
-    Raises:
-        DataError: a class has fewer than two distinct photos.
-
+    Every class must have two distinct photos, see `distinct_per_class`.
     """
     distinct_labels, copies = _distinct(labels, digests)
     n_folds = min(n_folds, *np.unique(distinct_labels, return_counts=True)[1].tolist())
-    if n_folds < 2:
-        raise DataError("a class has fewer than two distinct photos, too few to split")
+    assert n_folds >= 2, "callers count the distinct photos of each class first"
     folds = np.empty(len(distinct_labels), dtype=np.int64)
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     for fold, (_, members) in enumerate(splitter.split(distinct_labels, distinct_labels)):
         folds[members] = fold
     return folds[copies]
+
+
+def distinct_per_class(labels: Sequence[int], digests: Sequence[str]) -> Counter[int]:
+    """How many distinct photos each class has, by label, as splits and folds count them."""
+    return Counter(_distinct(labels, digests)[0].tolist())
 
 
 def _distinct(

@@ -12,6 +12,7 @@ weights in 16 bits through the same one with a wider limit, 8 bits through the o
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -160,8 +161,7 @@ def check_parity(
         outputs = [model.network(torch.from_numpy(batch)) for batch in batches]
     trained = np.concatenate([_columns(*(one.numpy() for one in pair)) for pair in outputs])
     difference = float(np.abs(deployed - trained).max())
-    labels = (scores[:, :-1].argmax(axis=1) for scores in (deployed, trained))
-    other_class = int(np.sum(next(labels) != next(labels)))
+    other_class = int(np.sum(deployed[:, :-1].argmax(axis=1) != trained[:, :-1].argmax(axis=1)))
     if other_class or not difference <= limit:
         raise ModelError(
             f"export refused: on {len(pixels)} photos the ONNX file gives another class for "
@@ -202,9 +202,10 @@ def _in_int8(
 
 def _unlisted(folder: RunFolder, root: Path) -> list[Path]:
     """The training photos of a fine-tuned run, which lists only the others."""
-    listed = {root / name for split in SPLITS for name in folder.classes_of(split)}
+    listed = {name for split in SPLITS for name in folder.classes_of(split)}
+    others = listed | folder.left_out()
     samples = read_index(root).splits.get("train", ())
-    return [sample.path for sample in samples if sample.path not in listed]
+    return [s.path for s in samples if os.path.relpath(s.path, root) not in others]
 
 
 def _with_half_weights(model: TrainedModel, content: bytes, photos: Sequence[Path]) -> bytes:

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from petclassify.errors import ModelError
+from petclassify.errors import ModelError, first_line
 from petclassify.files import disk_faults_named
 from petclassify.learn.onnx_graph import EXTRACTOR_SCOPE, run_graph
 from petclassify.learn.progress import track
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import INPUT, first_line, parse_model
+from petclassify.runtime.model_file import INPUT, parse_model
 
 log = logging.getLogger(__name__)
 

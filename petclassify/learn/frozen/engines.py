@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from petclassify.errors import PetclassifyError
+from petclassify.errors import ModelError
 from petclassify.learn.onnx_graph import to_onnx
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         prefer: the name of an engine chosen before, which is taken unraced if it is here.
 
     Raises:
-        PetclassifyError: no engine gives the features of torch in fp32, which is a bug.
+        ModelError: the weights give features that are not finite.
 
     """
     builders = _builders(module, pixels.shape[1:])
@@ -61,11 +61,15 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
     pixels = pixels[:RACE_PHOTOS]
     expected = _torch_run(module, autocast=False)(pixels)
+    if not np.isfinite(expected).all():
+        raise ModelError(
+            "the backbone's weights give features that are not finite numbers. Use other weights: "
+            "--weights pretrained, or another FILE"
+        )
     best: Engine | None = None
     for name, build in builders.items():
         best = _race(name, build(), pixels, expected, best)
-    if best is None:
-        raise PetclassifyError("no engine reproduces what torch gives for this backbone")
+    assert best is not None, "torch in fp32 agrees with itself"
     log.info("engine: %s, %.0f images/s", best.name, best.images_per_second)
     return best
 
@@ -81,7 +85,7 @@ def _race(
     start = time.perf_counter()
     features = run(pixels)
     warm_up_s = time.perf_counter() - start
-    if _least_cosine(features, expected) < MIN_COSINE:
+    if not _least_cosine(features, expected) >= MIN_COSINE:  # NaN is not
         log.info("engine: %s left out, its features differ from torch in fp32", name)
         return best
     if best is not None and warm_up_s > 2 * len(pixels) / best.images_per_second:

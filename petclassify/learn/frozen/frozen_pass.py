@@ -10,18 +10,16 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from petclassify.config import Resize
-from petclassify.errors import ImageError, ImageFault
-from petclassify.images.digests import digest_file
+from petclassify.errors import ImageError
 from petclassify.images.index import Split
-from petclassify.images.photo import read_pixels
 from petclassify.learn.backbones.backbone import Backbone
-from petclassify.learn.frozen.ahead import done_ahead
+from petclassify.learn.data.ahead import decoded_ahead
 from petclassify.learn.frozen.engines import RACE_PHOTOS, Engine, fastest_engine
 from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.progress import track
@@ -66,11 +64,13 @@ class FrozenPass:
             The photos that could not be read, by digest.
 
         """
-        if any(len(self.cache.known(photos, views)) < len(photos) for photos, views in requests):
-            self._choose_engine([pair for photos, _ in requests for pair in photos.items()])
         unreadable: dict[str, ImageError] = {}
+        if any(len(self.cache.known(photos, views)) < len(photos) for photos, views in requests):
+            everything = [pair for photos, _ in requests for pair in photos.items()]
+            self._choose_engine(everything, unreadable, max_unreadable)
         for photos, views in requests:
-            self._fill(photos, views, unreadable, max_unreadable)
+            if len(unreadable) <= max_unreadable:
+                self._fill(photos, views, unreadable, max_unreadable)
         return unreadable
 
     def _fill(
@@ -81,21 +81,31 @@ class FrozenPass:
         max_unreadable: int,
     ) -> None:
         known = self.cache.known(photos, views)
-        missing = [(digest, path) for digest, path in photos.items() if digest not in known]
+        missing = [
+            (digest, path)
+            for digest, path in photos.items()
+            if digest not in known and digest not in unreadable
+        ]
         log.info("features: %d photos from the cache, %d to compute", len(known), len(missing))
-        decoded = decoded_ahead(missing, self.backbone.resize)
+        decoded = decoded_ahead(missing, self.backbone.resize, BATCH_SIZE * _BATCHES_AHEAD)
+        readable = _readable(decoded, unreadable, max_unreadable)
         computed, unreadable_before = 0, len(unreadable)
         with track(len(missing), "features", "photos") as advance:
-            for digests, pixels in _batched(_without_unreadable(decoded, unreadable)):
+            for digests, pixels in _batched(readable, BATCH_SIZE):
                 self.cache.put(digests, self._features(pixels, views))
                 computed += len(digests)
                 advance(computed + len(unreadable) - unreadable_before)
-                if len(unreadable) > max_unreadable:
-                    break
 
-    def _choose_engine(self, photos: Iterable[tuple[str, Path]]) -> None:
-        decoded = decoded_ahead(photos, self.backbone.resize)
-        first = next(_batched(_without_unreadable(decoded, {}), RACE_PHOTOS), None)
+    def _choose_engine(
+        self,
+        photos: Iterable[tuple[str, Path]],
+        unreadable: dict[str, ImageError],
+        max_unreadable: int,
+    ) -> None:
+        # Closed before the race: threads that decode would take its processors.
+        with closing(decoded_ahead(photos, self.backbone.resize, RACE_PHOTOS)) as decoded:
+            readable = _readable(decoded, unreadable, max_unreadable)
+            first = next(_batched(readable, RACE_PHOTOS), None)
         if first is not None:
             self._engine = fastest_engine(
                 self.backbone.extractor, first[1], prefer=self.cache.engine
@@ -109,36 +119,23 @@ class FrozenPass:
         return np.stack([self._engine.run(view) for view in flipped], axis=1)
 
 
-def decoded_ahead(
-    photos: Iterable[tuple[str, Path]], resize: Resize
-) -> Iterator[tuple[str, Pixels | ImageError]]:
-    """Decode ahead of the consumer, in order."""
-
-    def decode(photo: tuple[str, Path]) -> tuple[str, Pixels | ImageError]:
-        digest, path = photo
-        try:
-            pixels = read_pixels(path, resize)
-        except ImageError as error:
-            return digest, error
-        if digest_file(path) != digest:  # else the cache would be wrong for good
-            return digest, ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
-        return digest, pixels
-
-    return done_ahead(decode, photos, limit=BATCH_SIZE * _BATCHES_AHEAD)
-
-
-def _without_unreadable(
-    decoded: Iterable[tuple[str, Pixels | ImageError]], unreadable: dict[str, ImageError]
+def _readable(
+    decoded: Iterable[tuple[str, Pixels | ImageError]],
+    unreadable: dict[str, ImageError],
+    max_unreadable: int,
 ) -> Iterator[tuple[str, Pixels]]:
+    """Those that can be read, up to the one that is one too many of the others."""
     for digest, outcome in decoded:
         if isinstance(outcome, ImageError):
             unreadable[digest] = outcome
+            if len(unreadable) > max_unreadable:
+                return
         else:
             yield digest, outcome
 
 
 def _batched(
-    decoded: Iterator[tuple[str, Pixels]], size: int = BATCH_SIZE
+    decoded: Iterator[tuple[str, Pixels]], size: int
 ) -> Iterator[tuple[list[str], Pixels]]:
     while batch := list(itertools.islice(decoded, size)):
         yield [digest for digest, _ in batch], np.stack([pixels for _, pixels in batch])

@@ -4,7 +4,7 @@ config.json             every option, resolved, with versions and seed
 data.json               photos counted; photos left out, with the reason; copies
 history.csv             a row per strength of the head, then one per epoch
 curves.png              the same as a picture
-resume/                 the last whole state of a fit, see learn.fit_state
+resume/                 the last whole state of a fit, see learn.tuning.fit_state
 tensorboard/            the epochs again, where that was asked for
 checkpoint.safetensors  the best model, for torch
 model.onnx              the same, to deploy
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where each file of a run lies."""
+    """The files of a run: where each lies, and how it is written and read."""
 
     path: Path
 
@@ -189,6 +189,20 @@ class RunFolder:
             raise ModelError(
                 f"{self.path}: the run did not finish (no whole predictions.csv in it)"
             ) from error
+
+    def left_out(self) -> set[str]:
+        """The photos that the run did not learn from, by their paths below the data set.
+
+        Raises:
+            ModelError: the run did not finish, or its data.json is damaged.
+
+        """
+        try:
+            found, root = self.read_json("data.json"), self.data_root()
+            unreadable = (os.path.relpath(photo["path"], root) for photo in found["unreadable"])
+            return {*found["excluded_photos"], *unreadable}
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{self.path}: the run did not finish (no whole data.json)") from error
 
     def mark_latest(self) -> None:
         """Let models/latest name this run, if it lies under ./models.

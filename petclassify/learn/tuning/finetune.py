@@ -36,7 +36,7 @@ from petclassify.learn.tuning.fit_task import FitTask, Photos
 from petclassify.learn.tuning.measured import measured_once
 from petclassify.learn.tuning.memory import keep_freed_memory, memory_faults_named
 from petclassify.learn.tuning.opened import Opened, Trainable, copied
-from petclassify.learn.tuning.optimizers import lr_from_scratch
+from petclassify.learn.tuning.optimizers import default_lr
 from petclassify.learn.tuning.precision import (
     ARITHMETIC,
     RACE_PHOTOS,
@@ -52,25 +52,39 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class BestEpoch:
+    """The epoch with the least validation loss.
+
+    Attributes:
+        number: counted from 1.
+        extractor, head: with its weights.
+        members, logits: val and test by them, (N,) and (N, classes).
+
+    """
+
+    number: int
+    extractor: FeatureExtractor
+    head: Head
+    members: list[Member]
+    logits: Logits
+
+
+@dataclass(frozen=True)
 class FineTuned:
     """What fine-tuning found.
 
     Attributes:
-        extractor, head: with the weights of the best epoch.
         state: the last, with the history.
+        lr: of the head and the last stage.
         earlier_seconds: that epochs took before this process went on with them.
-        best_epoch: by validation loss, counted from 1; None where no epoch beat the start.
-        members, logits: val and test, (N,) and (N, classes), by the best epoch.
+        best: None where no epoch beat the start.
 
     """
 
-    extractor: FeatureExtractor
-    head: Head
     state: FitState
+    lr: float
     earlier_seconds: float
-    best_epoch: int | None
-    members: list[Member]
-    logits: Logits
+    best: BestEpoch | None
 
 
 @dataclass(frozen=True)
@@ -150,18 +164,23 @@ def fine_tune(
             "stopped; all whole epochs are kept: train --resume goes on, compare when repeated"
         )
         raise
-    best = _best_epoch(state)
-    if best is not None:
-        task.network.load(state.best)
+    assert task.plan.lr is not None
+    return FineTuned(state, task.plan.lr, earlier_seconds, _best_epoch(fit, task, state, dataset))
+
+
+def _best_epoch(fit: Fit, task: FitTask, state: FitState, dataset: Dataset) -> BestEpoch | None:
+    """The best epoch, and what its weights say of val and test."""
+    number = min(range(len(state.val_losses)), key=state.val_losses.__getitem__)
+    if number == 0:
+        return None
+    task.network.load(state.best)
     members = dataset.of("val", "test")
-    views = Views(
-        plain_views([m.path for m in members], task.resize), fit.opened.frozen, keep=False
-    )
-    logits = fit.logits(views, len(members))
+    read = plain_views([member.path for member in members], task.resize)
+    logits = fit.logits(Views(read, fit.opened.frozen, keep=False), len(members))
     linear = task.network.head
-    fitted = Head(linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy())
+    head = Head(linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy())
     extractor = task.network.extractor.cpu().eval()
-    return FineTuned(extractor, fitted, state, earlier_seconds, best, members, logits)
+    return BestEpoch(number, extractor, head, members, logits)
 
 
 def _make_task(config: TrainConfig, start: Start, dataset: Dataset, *, on_cpu: bool) -> FitTask:
@@ -175,8 +194,9 @@ def _make_task(config: TrainConfig, start: Start, dataset: Dataset, *, on_cpu: b
         )
     stages = find_stages(extractor.network)
     plan = config.fit
-    if plan.lr is None and head is None:
-        plan = replace(plan, lr=lr_from_scratch(plan.optimizer, config.backbone))
+    if plan.lr is None:
+        lr = default_lr(plan.optimizer, config.backbone, pretrained=head is not None)
+        plan = replace(plan, lr=lr)
     phases = plan_phases(plan.unfreeze, [stage.name for stage in stages], plan.epochs)
     engine = start.engine if on_cpu else None
     network = Trainable(extractor, linear, stages, head is not None, engine)
@@ -225,7 +245,18 @@ def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitS
         log.info("fine-tuning starts from the head on train: val loss %.4f", loss)
     average = copied(task.tensors()) if task.plan.ema else {}
     engine = task.network.engine
-    return FitState((), (), loss, arithmetic.name, engine, photos, {}, average, {}, {})
+    return FitState(
+        epochs=(),
+        seconds=(),
+        start_loss=loss,
+        arithmetic=arithmetic.name,
+        engine=engine,
+        photos=photos,
+        weights={},
+        average=average,
+        optimizer={},
+        best={},
+    )
 
 
 def _digest(dataset: Dataset) -> str:
@@ -234,11 +265,6 @@ def _digest(dataset: Dataset) -> str:
     for member in dataset.members:
         digest.update(f"{member.digest} {member.label} {member.split}".encode())
     return digest.hexdigest()
-
-
-def _best_epoch(state: FitState) -> int | None:
-    best = min(range(len(state.val_losses)), key=state.val_losses.__getitem__)
-    return best or None
 
 
 def _on_cpu(fabric: Fabric) -> bool:

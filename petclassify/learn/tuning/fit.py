@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from petclassify.config import FitConfig
-from petclassify.errors import DivergedError, UsageError
+from petclassify.errors import DivergedError
 from petclassify.learn.progress import track
+from petclassify.learn.tuning.batches import chunks
 from petclassify.learn.tuning.fit_state import FitState, Tensors
 from petclassify.learn.tuning.fit_task import FitTask
 from petclassify.learn.tuning.objective import Objective, Tally
@@ -37,9 +37,10 @@ from petclassify.learn.tuning.optimizers import (
     optimizer_tensors,
     set_lr,
 )
-from petclassify.learn.tuning.precision import Arithmetic, laid_out
+from petclassify.learn.tuning.precision import Arithmetic
 from petclassify.learn.tuning.schedule import Phase, is_over, lr_factor, within_budget
-from petclassify.learn.tuning.views import Views, changed_views, is_off, plain_views
+from petclassify.learn.tuning.views import Views, is_off, plain_views
+from petclassify.learn.tuning.workplace import Workplace
 from petclassify.report.history import Epoch
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,7 @@ class Fit:
     ) -> None:
         self.opened = opened
         self._task = task
-        self._fabric = fabric
-        self._layout = arithmetic.layout
+        self._here = Workplace(fabric, arithmetic.layout)
         num_classes = task.network.head.out_features
         self._objective = Objective(task.plan, task.train.labels, num_classes, fabric.device)
         self._optimizer = make_optimizer(task.plan, task.network, task.open_stages)
@@ -86,7 +86,7 @@ class Fit:
 
         """
         if state.epochs:
-            self._place(self.opened)  # first, so that the optimizer's state follows
+            self._here.place(self.opened.module)  # first, so that the optimizer's state follows
             load_optimizer_tensors(self._optimizer, state.optimizer)
             self._task.network.load(state.weights)
         for phase in self._task.phases:
@@ -99,38 +99,38 @@ class Fit:
 
     def logits(self, views: Views, count: int) -> Logits:
         """Those of the first `count` photos, (count, classes), each counted in one process."""
-        rank, size = self._fabric.global_rank, self._fabric.world_size
-        mine = _chunks(range(rank, count, size), _EVAL_BATCH_SIZE)
+        here = self._here
+        mine = chunks(range(here.rank, count, here.size), _EVAL_BATCH_SIZE)
         found = torch.zeros(count, self._task.network.head.out_features)
-        module = self._place(self.opened).eval()
-        with torch.no_grad(), self._fabric.autocast():
+        module = here.place(self.opened.module).eval()
+        with torch.no_grad(), here.fabric.autocast():
             for batch, inputs in zip(mine, views.batches(mine), strict=True):
-                found[batch] = module(self._placed(inputs)).float().cpu()
-        return self._summed(found).double().numpy()
+                found[batch] = module(here.placed(inputs)).float().cpu()
+        return here.summed(found).double().numpy()
 
     def _run_phase(
         self, phase: Phase, state: FitState, keep: Callable[[FitState], None]
     ) -> FitState:
-        task, opened = self._task, self.opened
-        module = self._fabric.setup_module(self._place(opened))
+        task, opened, here = self._task, self.opened, self._here
+        module = here.fabric.setup_module(here.place(opened.module))
         lay_out_moments(self._optimizer)
-        optimizer = cast(Optimizer, self._fabric.setup_optimizers(self._optimizer))
+        optimizer = cast(Optimizer, here.fabric.setup_optimizers(self._optimizer))
         val = Views(plain_views(task.val.paths, task.resize), opened.frozen, keep=True)
-        average = {n: v.to(self._fabric.device) for n, v in state.average.items()}
+        average = {n: v.to(here.device) for n, v in state.average.items()}
         views: Views | None = None
         for number in range(len(state.epochs) + 1, phase.last_epoch + 1):
             if self._is_over(phase, state):
                 break
             plan = within_budget(task.plan, state.seconds)
             if views is None or not is_off(task.plan.augmentation):
-                views = self._train_views(number)
+                views = task.train_views(number, opened)
             start = time.perf_counter()
             opened.train_mode()
             lr, loss, accuracy = self._train_epoch(
                 module, optimizer, views, plan, number, state.val_losses, average
             )
             train_seconds = time.perf_counter() - start
-            with self._in_place(average):
+            with task.holding(average):
                 val_loss, val_accuracy = self._judge(val, number)
                 is_best = val_loss < min(state.val_losses)
                 best = copied(task.tensors()) if is_best else state.best
@@ -162,18 +162,18 @@ class Fit:
         average: Tensors,
     ) -> tuple[float, float, float]:
         """One pass over the training photos; returns the last lr, the loss, the accuracy."""
-        task, fabric = self._task, self._fabric
-        batches = self._batches(number)
-        mine = [batch[fabric.global_rank :: fabric.world_size] for batch in batches]
-        labels = torch.tensor(task.train.labels, device=fabric.device)
-        torch.manual_seed(_mixed(task.seed, number, fabric.global_rank))  # of the dropout
+        task, here = self._task, self._here
+        batches = task.batches(number, here.size)
+        mine = [batch[here.rank :: here.size] for batch in batches]
+        labels = torch.tensor(task.train.labels, device=here.device)
+        torch.manual_seed(_mixed(task.seed, number, here.rank))  # of the dropout
         tally, lr, done = Tally(), 0.0, 0
         with track(len(task.train.paths), _count(plan, number), "photos") as advance:
             for step, inputs in enumerate(views.batches(mine)):
                 position = number - 1 + (step + 0.5) / len(batches)
                 lr = set_lr(optimizer, lr_factor(plan, position, val_losses))
                 # The mean over the batch of all processes, whose gradients are averaged.
-                weight = self._objective.weight(labels[batches[step]]) / fabric.world_size
+                weight = self._objective.weight(labels[batches[step]]) / here.size
                 loss = self._step(module, optimizer, inputs, labels[mine[step]], weight, tally)
                 _require_finite(loss, number, step + 1)
                 if average:
@@ -181,8 +181,8 @@ class Fit:
                     follow(average, task.tensors(), plan.ema, steps)
                 done += len(batches[step])
                 advance(done, str(tally))
-        self._agree_on_statistics()
-        total, weighed, right = self._summed(tally.sums).tolist()
+        here.agree_on_statistics(task.network.extractor)
+        total, weighed, right = here.summed(tally.sums).tolist()
         return lr, total / weighed, right / done
 
     def _step(
@@ -196,7 +196,7 @@ class Fit:
     ) -> float:
         """Go one step; returns the loss, after which no step is taken if it is not finite."""
         plan = self._task.plan
-        logits = module(self._placed(inputs)).float()
+        logits = module(self._here.placed(inputs)).float()
         total = self._objective.total(logits, labels)
         loss = total / weight
         if plan.l1:
@@ -205,9 +205,9 @@ class Fit:
         if not torch.isfinite(loss):
             return float(loss.item())
         optimizer.zero_grad()
-        self._fabric.backward(loss)
+        self._here.fabric.backward(loss)
         if plan.clip_grad:
-            self._fabric.clip_gradients(
+            self._here.fabric.clip_gradients(
                 module, optimizer, max_norm=plan.clip_grad, error_if_nonfinite=False
             )
         optimizer.step()
@@ -223,66 +223,6 @@ class Fit:
         loss = float(-np.mean(log_softmax(logits, axis=1)[np.arange(len(labels)), labels]))
         _require_finite(loss, number, None)
         return loss, float(np.mean(logits.argmax(axis=1) == labels))
-
-    def _train_views(self, number: int) -> Views:
-        task, plan = self._task, self._task.plan.augmentation
-        if is_off(plan):
-            return Views(plain_views(task.train.paths, task.resize), self.opened.frozen, keep=True)
-        fill = task.network.extractor.mean_colour
-        seed = (task.seed, number)
-        read = changed_views(task.train.paths, task.resize, plan, fill, seed)
-        return Views(read, self.opened.frozen, keep=False)
-
-    def _batches(self, number: int) -> list[list[int]]:
-        """The epoch's photos by number, shuffled.
-
-        A rest too small for every process to have one photo is left out; two, where norms
-        learn, since one has no deviation.
-        """
-        generator = np.random.default_rng([self._task.seed, number])
-        order = generator.permutation(len(self._task.train.paths)).tolist()
-        least = self._fabric.world_size * (1 if self._task.network.pretrained else 2)
-        batches = _chunks(order, self._task.plan.batch_size)
-        usable = [batch for batch in batches if len(batch) >= least]
-        if not usable:
-            raise UsageError(
-                f"--batch-size {self._task.plan.batch_size} with {len(order)} photos to train on "
-                f"is too small: {least} photos per step are needed"
-            )
-        return usable
-
-    def _summed(self, values: Tensor) -> Tensor:
-        """The sum over all processes, on the CPU."""
-        if self._fabric.world_size == 1:
-            return values.cpu()
-        reduced = self._fabric.all_reduce(values.to(self._fabric.device), reduce_op="sum")
-        return cast(Tensor, reduced).cpu()
-
-    def _place(self, opened: Opened) -> nn.Module:
-        return opened.module.to(self._fabric.device).to(memory_format=self._layout)
-
-    def _placed(self, inputs: Tensor) -> Tensor:
-        return laid_out(inputs.to(self._fabric.device), self._layout)
-
-    def _agree_on_statistics(self) -> None:
-        """Let all processes have the mean of their batch norms' statistics."""
-        size = self._fabric.world_size
-        for module in self._task.network.extractor.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-                for buffer in (module.running_mean, module.running_var):
-                    if buffer is not None:
-                        buffer.copy_(self._summed(buffer) / size)
-
-    @contextmanager
-    def _in_place(self, average: Tensors) -> Iterator[None]:
-        """Let the network hold the running average, if there is one, for a while."""
-        if not average:
-            yield
-            return
-        own = copied(self._task.tensors())
-        self._task.network.load(average)
-        yield
-        self._task.network.load(own)
 
 
 def _require_finite(loss: float, number: int, step: int | None) -> None:
@@ -310,10 +250,6 @@ def _tell(epoch: Epoch, count: str, rate: float, is_best: bool) -> None:
         rate,
         ", best so far" if is_best else "",
     )
-
-
-def _chunks(numbers: Sequence[int], size: int) -> list[list[int]]:
-    return [list(numbers[first : first + size]) for first in range(0, len(numbers), size)]
 
 
 def _mixed(*numbers: int) -> int:

@@ -34,7 +34,8 @@ def measured_once(folder: Path, question: str, measure: Callable[[], str]) -> st
     path = folder / FILE
     known = _read(path)
     if key not in known:
-        known[key] = measure()
+        answer = measure()
+        known = {key: answer} | _read(path)  # another run may have answered meanwhile
         # A cache that cannot be written only means measuring again.
         with suppress(EnvironmentFault, OSError):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,8 @@ def memory_faults_named() -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         said = str(error).lower()
-        if isinstance(error, RuntimeError) and "allocate" not in said and "memory" not in said:
+        of_memory = "out of memory" in said or "allocate" in said
+        if isinstance(error, RuntimeError) and not of_memory:
             raise
         raise EnvironmentFault(
             "out of memory. Train anew with a smaller --batch-size or --image-size, or with "

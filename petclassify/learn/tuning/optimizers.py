@@ -13,12 +13,8 @@ from petclassify.config import FitConfig, OptimizerName
 from petclassify.learn import zoo
 from petclassify.learn.tuning.opened import Trainable
 
-# Of the head and the last stage: fine-tuning, and from random weights.
-DEFAULT_LR: dict[OptimizerName, tuple[float, float]] = {
-    "adamw": (3e-5, 1e-3),
-    "adam": (3e-5, 1e-3),
-    "sgd": (1e-3, 5e-2),
-}
+_FINE_TUNING_LR: dict[OptimizerName, float] = {"adamw": 3e-5, "adam": 3e-5, "sgd": 1e-3}
+_FROM_SCRATCH_LR: dict[OptimizerName, float] = {"adamw": 1e-3, "adam": 1e-3, "sgd": 5e-2}
 
 
 def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Optimizer:
@@ -32,7 +28,7 @@ def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Opt
     norms, He et al. 2019, section 3.1.
 
     Args:
-        plan: the optimizer and its levers.
+        plan: the optimizer and its levers, the lr among them.
         network: what is trained.
         open_stages: how many stages open in the end.
 
@@ -42,17 +38,19 @@ def make_optimizer(plan: FitConfig, network: Trainable, open_stages: int) -> Opt
     for below, stage in enumerate(reversed(network.stages[-open_stages:])):
         scale = plan.layer_decay**below if network.pretrained else 1.0
         groups += _groups((named[name] for name in stage.parameters), scale, plan)
-    lr = plan.lr or DEFAULT_LR[plan.optimizer][0 if network.pretrained else 1]
+    assert plan.lr is not None, "see `default_lr`"
     if plan.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=plan.momentum)
+        return torch.optim.SGD(groups, lr=plan.lr, momentum=plan.momentum)
     rule = torch.optim.AdamW if plan.optimizer == "adamw" else torch.optim.Adam
-    return rule(groups, lr=lr, fused=True)
+    return rule(groups, lr=plan.lr, fused=True)
 
 
-def lr_from_scratch(optimizer: OptimizerName, backbone: str) -> float:
-    """The usual lr from random weights, lower for networks that would diverge at it."""
+def default_lr(optimizer: OptimizerName, backbone: str, *, pretrained: bool) -> float:
+    """The usual lr; from random weights lower for networks of the zoo that would diverge at it."""
+    if pretrained:
+        return _FINE_TUNING_LR[optimizer]
     factor = zoo.entry_of(backbone).lr_factor if zoo.is_zoo(backbone) else 1.0
-    return DEFAULT_LR[optimizer][1] * factor
+    return _FROM_SCRATCH_LR[optimizer] * factor
 
 
 def set_lr(optimizer: Optimizer, factor: float) -> float:

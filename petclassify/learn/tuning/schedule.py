@@ -65,10 +65,11 @@ def plan_phases(unfreeze: Unfreeze, stage_names: Sequence[str], epochs: int) -> 
 
 
 def within_budget(plan: FitConfig, seconds: Sequence[float]) -> FitConfig:
-    """The plan with as many epochs as fit into its minutes, once the first one is timed.
+    """The plan with as many epochs as fit into its minutes, once the first ones are timed.
 
     Until then the epochs of the plan stand, so the first one has the lr of a long fit; it is
-    done however long it takes. Later ones may turn out slower: what does not fit is left out.
+    done however long it takes. The second one tells more: the first also reads what is kept
+    from then on. Later ones may turn out slower: what does not fit is left out.
 
     Args:
         plan: the levers.
@@ -79,6 +80,8 @@ def within_budget(plan: FitConfig, seconds: Sequence[float]) -> FitConfig:
         return plan
     allowed = 60 * plan.minutes
     fitting = max(1, int(allowed / seconds[0]))
+    if len(seconds) > 1:
+        fitting = max(2, 2 + int((allowed - seconds[0] - seconds[1]) / seconds[1]))
     if sum(seconds) + seconds[-1] > _BUDGET_SLACK * allowed:
         fitting = min(fitting, len(seconds))
     return replace(plan, epochs=min(plan.epochs, fitting))

@@ -22,7 +22,7 @@ from torch import Tensor
 from petclassify.config import NO_AUGMENTATION, Augmentation, Resize
 from petclassify.errors import DataError, ImageError
 from petclassify.images.photo import read_image, read_pixels
-from petclassify.learn.frozen.ahead import done_ahead
+from petclassify.learn.data.ahead import done_ahead
 from petclassify.learn.tuning.augment import augment
 
 KEPT_BYTES = 1 << 30

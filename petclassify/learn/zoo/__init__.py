@@ -5,6 +5,14 @@ last module, `head`, is the linear classifier. Shapes on the right are those of 
 own window. All of them take any larger image, and say so if one is too small; where fully
 connected layers need a fixed grid, `layers.PoolTo` averages to it, as in torchvision.
 
+    from petclassify.learn import zoo
+    network = zoo.build("zoo/resnet18", num_classes=10)
+
+In the order of time, each with what it brought: `lenet5` convolution and pooling, trained as one;
+`alexnet` depth, ReLU and dropout; `vgg` one small convolution, repeated in blocks; `nin` networks
+of 1x1 convolutions, and a mean in place of fully connected layers; `googlenet` several paths side
+by side; `resnet` a shortcut around each block; `densenet` one from each layer to all after it.
+
 This module itself does not load torch, so that names can be checked before it is.
 """
 

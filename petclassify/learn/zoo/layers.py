@@ -97,7 +97,7 @@ class AtLeast(nn.Module):
         if min(height, width) < self.side:
             raise UsageError(
                 f"{self.network} needs images of at least {self.side} x {self.side} pixels, "
-                f"not {height} x {width}. Give a larger --image-size"
+                f"not {height} x {width}: ask for larger ones"
             )
         return images
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
-import pytest
+from collections.abc import Callable
+from pathlib import Path
 
-from petclassify.errors import DataError
-from petclassify.learn.data.splits import assign_folds, carve
+import numpy as np
+
+from petclassify.errors import ExitCode
+from petclassify.learn.data.splits import assign_folds, carve, distinct_per_class
+from tests.conftest import Outcome
 
 
 def test_copies_share_a_fold_and_classes_are_even() -> None:
@@ -33,9 +36,21 @@ def test_small_classes_lower_the_number_of_folds() -> None:
     assert set(folds) == {0, 1, 2}
 
 
-def test_one_distinct_photo_a_class_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="fewer than two distinct photos"):
-        assign_folds([0, 0, 1, 1], ["a", "a", "b", "c"], 5, seed=0)
+def test_a_photo_in_two_classes_counts_for_the_first() -> None:
+    assert distinct_per_class([0, 0, 1, 1, 1], ["a", "a", "a", "b", "c"]) == {0: 1, 1: 2}
+
+
+def test_a_class_of_copies_of_another_is_refused(
+    tmp_path: Path, drawn_pets: Path, petclassify: Callable[..., Outcome]
+) -> None:
+    cats = sorted((drawn_pets / "cats").iterdir())
+    for name, photos in (("cats", cats), ("dogs", cats[:3])):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for photo in photos:
+            (tmp_path / "pets" / name / photo.name).write_bytes(photo.read_bytes())
+    refused = petclassify("train", tmp_path / "pets", "--image-size", "64")
+    assert refused.code == ExitCode.DATA
+    assert "the class dogs has 0 distinct photo(s) of its own" in refused.err
 
 
 def test_a_fifth_of_each_class_is_carved_and_never_none_of_it() -> None:

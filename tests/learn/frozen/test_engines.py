@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from petclassify.errors import ModelError
 from petclassify.images.photo import read_pixels
 from petclassify.learn.backbones.backbone import Backbone, load_backbone
 from petclassify.learn.frozen import engines
@@ -32,6 +33,34 @@ def test_every_engine_gives_the_features_of_torch(backbone: Backbone, pixels: np
         assert features.shape == expected.shape
         least = 0.99 if name.endswith("bf16") else 0.99999
         assert engines._least_cosine(features, expected) > least, name
+
+
+class Broken(torch.nn.Module):
+    """Gives what is no number."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.float().mean(dim=(1, 2)) * float("nan")
+
+
+def test_weights_that_give_no_numbers_are_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="not finite"):
+        engines.fastest_engine(Broken().eval(), pixels)
+
+
+def test_an_engine_that_gives_no_numbers_loses(
+    backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = engines._builders(backbone.extractor, backbone.pixels_shape)
+
+    def with_nan(*_: object) -> dict[str, object]:
+        def build():
+            run = honest["torch-fp32"]()
+            return lambda pixels: run(pixels) * np.nan
+
+        return {"broken": build, "torch-fp32": honest["torch-fp32"]}
+
+    monkeypatch.setattr(engines, "_builders", with_nan)
+    assert engines.fastest_engine(backbone.extractor, pixels).name == "torch-fp32"
 
 
 def test_a_fast_but_wrong_engine_loses(

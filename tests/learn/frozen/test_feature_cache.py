@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from petclassify.config import Resize
-from petclassify.errors import EnvironmentFault
+from petclassify.errors import EnvironmentFault, ImageError, ImageFault
 from petclassify.images.digests import digest_file
 from petclassify.learn.backbones.backbone import Backbone, load_backbone
+from petclassify.learn.data import ahead
 from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.frozen.frozen_pass import BATCH_SIZE, FrozenPass
 from tests.conftest import SMALL_DISK_BYTES
@@ -79,6 +80,23 @@ def test_one_changed_photo_computes_one_photo(
     Image.open(changed).transpose(Image.Transpose.ROTATE_180).save(changed)
     frozen_pass.run([(digests(folder), 2)], max_unreadable=0)
     assert sum(computed) == 1
+
+
+def test_the_pass_ends_at_the_photo_that_is_one_too_many(
+    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def broken(path: Path, _: Resize) -> None:
+        read.append(path)
+        raise ImageError(ImageFault.UNREADABLE, "broken", path)
+
+    monkeypatch.setattr(ahead, "read_pixels", broken)
+    photos = {str(number): tmp_path / str(number) for number in range(1000)}
+    frozen_pass = FrozenPass(backbone, FeatureCache.open(tmp_path / "cache", backbone))
+    unreadable = frozen_pass.run([(photos, 2), (photos, 1)], max_unreadable=3)
+    assert len(unreadable) == 4
+    assert len(read) < 40  # some were already being read ahead
 
 
 def test_the_mirror_image_is_the_second_view(

@@ -145,13 +145,16 @@ def test_what_a_kill_left_half_written_is_cleared(fit: Fit, tmp_path: Path) -> N
     assert not list(fit(resume=True).run.rglob("*.tmp"))
 
 
-def test_the_preview_replaces_no_photo(
+def test_the_preview_writes_nothing_into_the_data_set(
     petclassify: Callable[..., Outcome], drawn_pets: Path
 ) -> None:
     photo = next((drawn_pets / "cats").iterdir())
     before = photo.read_bytes()
     assert petclassify("data", "preview", drawn_pets, "--out", photo).code == 2
     assert photo.read_bytes() == before
+    new = photo.with_name("new.png")
+    assert petclassify("data", "preview", drawn_pets, "--out", new).code == 2
+    assert not new.exists()
 
 
 def test_resume_of_what_never_began_begins(fit: Fit) -> None:

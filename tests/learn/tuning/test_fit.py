@@ -330,5 +330,7 @@ def test_want_of_memory_is_one_line_with_a_way_out() -> None:
         memory_faults_named(),
     ):
         np.empty(TOO_MUCH, dtype=np.uint8)
+    with pytest.raises(RuntimeError, match="memory location"), memory_faults_named():
+        raise RuntimeError("more than one element refers to a single memory location")
     with pytest.raises(RuntimeError, match="size"), memory_faults_named():
         torch.ones(2) + torch.ones(3)

@@ -84,6 +84,7 @@ def test_the_first_epoch_tells_how_many_fit_into_the_minutes() -> None:
     assert within_budget(plan, [25.0]).epochs == 4
     assert within_budget(plan, [25.0, 28.0]).epochs == 4, "a little slower is let pass"
     assert within_budget(plan, [25.0, 60.0]).epochs == 2, "a third one would not fit"
+    assert within_budget(plan, [40.0, 20.0]).epochs == 5, "the first one read the val photos too"
     assert within_budget(plan, [500.0]).epochs == 1
     assert within_budget(plan, [0.1]).epochs == 100
     assert within_budget(FitConfig("all", epochs=7), [1e6]).epochs == 7

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError
-from petclassify.learn.frozen.frozen_pass import decoded_ahead
+from petclassify.learn.data.ahead import decoded_ahead
 from petclassify.learn.progress import track
 
+_PHOTOS_AHEAD = 128
 _LEAST_STD = 1 / 255  # of a channel that is the same everywhere
 
 
@@ -55,7 +56,8 @@ def read_once(photos: Mapping[str, Path], resize: Resize, max_unreadable: int) -
     unreadable: dict[str, ImageError] = {}
     moments: dict[str, NDArray[np.float32]] = {}
     with track(len(photos), "check", "photos") as advance:
-        for done, (digest, outcome) in enumerate(decoded_ahead(photos.items(), resize), start=1):
+        decoded = decoded_ahead(photos.items(), resize, _PHOTOS_AHEAD)
+        for done, (digest, outcome) in enumerate(decoded, start=1):
             if isinstance(outcome, ImageError):
                 unreadable[digest] = outcome
             else:
