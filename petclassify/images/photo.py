@@ -133,9 +133,10 @@ def window_box(size: tuple[int, int], resize: Resize) -> tuple[float, float, flo
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8. A damaged EXIF block says nothing: the pixels are good."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except DECODING_ERRORS:
         return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:

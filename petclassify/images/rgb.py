@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 BAND_PIXELS = 500_000
+
+_SIGNED = 2  # of TIFF's SampleFormat
 
 Box = tuple[int, int, int, int]
 
@@ -38,8 +40,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _conversion_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     if image.mode.startswith("I") or image.mode == "F":
-        brightest = max(_values(image.crop(box)).max() for box in _bands(image.size))
-        return lambda band: _to_eight_bits(_values(band), brightest).convert("RGB")
+        signed = _is_signed(image)
+        brightest = max(_values(image.crop(box), signed).max() for box in _bands(image.size))
+        return lambda band: _to_eight_bits(_values(band, signed), brightest).convert("RGB")
     if image.has_transparency_data:
         return _over_white
     return lambda band: band.convert("RGB")
@@ -58,24 +61,34 @@ def _over_white(band: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, colour).convert("RGB")
 
 
-def _values(band: Image.Image) -> NDArray[Any]:
-    """Of a deep grey image, (height, width); what is no number, or infinite, is black."""
+def _is_signed(image: Image.Image) -> bool:
+    """Whether integers may be negative, which only a TIFF's SampleFormat says."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(ExifTags.Base.SampleFormat, (1,))[0] == _SIGNED)
+
+
+def _values(band: Image.Image, signed: bool) -> NDArray[Any]:
+    """Of a deep grey image, (height, width); what is no number, infinite or negative is black."""
     values: NDArray[Any] = np.asarray(band)
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    elif values.dtype == np.int32:
+        # Pillow holds unsigned integers in signed ones.
+        values = values.clip(0) if signed else values.view(np.uint32)
     return values
 
 
 def _to_eight_bits(values: NDArray[Any], brightest: float) -> Image.Image:
     """Scale deep grey to 8 bits by the range of the image that it is of.
 
-    16-bit integers keep their high byte, as Pillow does for 16-bit RGB. 32-bit
-    integers within 16 bits are 16-bit pictures that Pillow widened. Floats are read
-    as 0 to 1, or as 0 to 255 where any value exceeds 1.
+    16-bit integers keep their high byte, as Pillow does for 16-bit RGB; 32-bit integers, of
+    which signed ones have 31 bits, likewise. 32-bit integers within 16 bits are 16-bit pictures
+    that Pillow widened. Floats are read as 0 to 1, or as 0 to 255 where any value exceeds 1.
     """
     if values.dtype.kind == "f":
         scaled = values if brightest > 1.0 else values.clip(0.0, 1.0) * 255.0
     else:
         deep = values.dtype.itemsize == 4 and brightest > 0xFFFF
-        scaled = values >> (24 if deep else 8)
+        bits = 31 if values.dtype == np.int32 else 32
+        scaled = values >> (bits - 8 if deep else 8)
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))

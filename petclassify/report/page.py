@@ -42,6 +42,12 @@ PICTURE_SIDE = 320
 COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8)
 
 Explain = Callable[[Path], Explanation]
+_LAYERS_TRAINED = {
+    "none": "the head",
+    "last": "the head and the last stage",
+    "gradual": "the head, then stage by stage",
+    "all": "all",
+}
 
 
 @dataclass(frozen=True)
@@ -239,7 +245,7 @@ def _facts(training: Mapping[str, object]) -> dict[str, str]:
     facts = {
         "trained": training.get("date"),
         "trained on": photos.get("train") if isinstance(photos, dict) else None,
-        "layers trained": {"none": "the head"}.get(str(training.get("unfreeze"))),
+        "layers trained": _LAYERS_TRAINED.get(str(training.get("unfreeze"))),
         "seed": training.get("seed"),
         "versions": versions,
     }

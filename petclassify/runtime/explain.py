@@ -29,6 +29,7 @@ from PIL import Image, PngImagePlugin
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
+from petclassify.images.opening import DECODING_ERRORS
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, file_of, load_model, parse_model
@@ -176,7 +177,7 @@ def _is_ours(path: Path) -> bool:
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return picture.info.get("Software") == _SOFTWARE
-    except (OSError, ValueError, SyntaxError):
+    except DECODING_ERRORS:
         return False
 
 

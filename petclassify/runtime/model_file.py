@@ -11,6 +11,7 @@ and calibration are in the graph, so nobody can forget them.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -115,6 +116,11 @@ class ModelInfo:
             raise ModelError(f"its metadata asks for an impossible window: {resize}")
         if not 0 <= self.known_threshold <= 1:
             raise ModelError(f"its metadata has the threshold {self.known_threshold}, not 0 to 1")
+        if not (0 < self.temperature < math.inf and 0 <= self.doubt < 1):
+            raise ModelError(
+                f"its metadata has the temperature {self.temperature} and the doubt {self.doubt}, "
+                "which calibrate nothing"
+            )
         if resize.interpolation not in get_args(Interpolation):
             raise ModelError(f"its metadata asks for the filter {resize.interpolation!r}")
 

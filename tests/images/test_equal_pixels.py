@@ -21,8 +21,8 @@ from petclassify.images.digests import digest_file
 from petclassify.images.drawn_pets import draw_pets
 from petclassify.images.photo import read_image, read_pixels
 from petclassify.images.rgb import BAND_PIXELS, to_rgb
+from petclassify.learn.data.ahead import decoded_ahead
 from petclassify.learn.export.standalone import to_standalone
-from petclassify.learn.frozen.frozen_pass import decoded_ahead
 from petclassify.runtime.serve.service import Service
 from tests.images.hostile import encoded, turned
 from tests.runtime.serve.conftest import SHIPPED, Client, start_server  # noqa: F401  # a fixture
@@ -143,7 +143,7 @@ def test_one_picture_is_one_prediction_on_every_way_in(
         predicted = np.array([*classifier.predict(path).probabilities.values()])
         assert np.abs(predicted - expected).max() <= within, number
 
-        ((_, pixels),) = decoded_ahead([(digest_of(path), path)], resize)
+        ((_, pixels),) = decoded_ahead([(digest_of(path), path)], resize, limit=1)
         assert isinstance(pixels, np.ndarray)
         np.testing.assert_array_equal(pixels, classifier.pixels(path))
 

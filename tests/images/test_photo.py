@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.photo import read_image, read_pixels, to_pixels
+from petclassify.images.photo import read_image, read_pixels, read_size, to_pixels
 
 RESIZE = Resize(shorter_side=256, crop=224, interpolation="bicubic")
 
@@ -204,3 +204,26 @@ def test_a_large_jpeg_is_decoded_smaller_and_gives_the_same_pixels() -> None:
 def test_to_pixels_refuses_a_strip() -> None:
     with pytest.raises(ImageError, match="one side is more than 100 times the other"):
         to_pixels(Image.new("RGB", (1, 101)), RESIZE)
+
+
+@pytest.mark.parametrize(("sample_format", "white"), [(1, 2**32 - 1), (2, 2**31 - 1)])
+def test_deep_grey_is_scaled_by_the_range_that_its_tiff_says(
+    tmp_path: Path, sample_format: int, white: int
+) -> None:
+    values = np.array([[0, white // 2, white]], np.uint32).repeat(8, axis=0).repeat(4, axis=1)
+    path = tmp_path / "deep.tif"
+    Image.fromarray(values.view(np.int32)).save(path)
+    entry = struct.pack("<HHIH", ExifTags.Base.SampleFormat, 3, 1, 2)
+    assert entry in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(entry, entry[:-2] + bytes([sample_format, 0])))
+    read = np.asarray(read_image(path))
+    assert read[0, 0].tolist() == [0, 0, 0]
+    assert read[0, 5].tolist() == [127, 127, 127]
+    assert read[0, -1].tolist() == [255, 255, 255]
+
+
+def test_an_orientation_that_exif_does_not_know_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 9
+    Image.new("RGB", (40, 20)).save(tmp_path / "nine.jpg", exif=exif)
+    assert read_size(tmp_path / "nine.jpg") == read_image(tmp_path / "nine.jpg").size == (40, 20)

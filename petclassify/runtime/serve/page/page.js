@@ -79,16 +79,17 @@ async function droppedFiles(transfer) {
   return files;
 }
 
-// A folder's images, its folders' too; what else lies in it is no concern of this page.
+// A folder's images, its folders' too; what else lies in it is no concern of this page. What
+// cannot be read comes as an empty file, whose card will say that nothing is in it.
 async function collect(entry, files, inFolder = false) {
   if (entry.isFile) {
-    const file = await new Promise((found, failed) => entry.file(found, failed));
+    const file = await new Promise((found) => entry.file(found, () => found(new File([], entry.name))));
     if (!inFolder || file.type.startsWith("image/")) files.push(file);
     return;
   }
   const reader = entry.createReader();
   for (;;) {
-    const some = await new Promise((found, failed) => reader.readEntries(found, failed));
+    const some = await new Promise((found) => reader.readEntries(found, () => found([])));
     if (!some.length) return;
     for (const inner of some) await collect(inner, files, true);
   }
