@@ -1,0 +1,295 @@
+"""What `peers.py` found, as a table with every command (peers.md) and as a picture (peers.png)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from systems import INSTALLED, OURS, PEERS, PREDICTING, TRAINED, TUNED
+
+HERE = Path(__file__).parent
+GOAL = 0.99
+COLUMNS = [OURS, TUNED, *PEERS]
+CPU_BUILD = "timm + torch, CPU build"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a value a system, None where there is none, and how to write it."""
+
+    what: str
+    values: dict[str, float | None]
+    form: str
+    most: bool = False  # whether more is better
+    shown: dict[str, str] | None = None  # instead of a value
+
+    def best(self, systems: Sequence[str]) -> str | None:
+        """Who has the best value."""
+        known = {one: self.values[one] for one in systems if self.values.get(one) is not None}
+        pick = max if self.most else min
+        return pick(known, key=lambda one: known[one]) if known else None
+
+    def lead(self) -> str:
+        """By how much petclassify is better than the best of the others; below 1 is worse."""
+        other, ours = self.best(list(PEERS)), self.values.get(OURS)
+        if other is None or not ours:
+            return ""
+        ratio = self.values[other] / ours
+        return f"{1 / ratio if self.most else ratio:.3g} x ({other})"
+
+    def line(self) -> str:
+        """The row in Markdown, the best in bold."""
+        best, cells = self.best(COLUMNS), []
+        for system in COLUMNS:
+            value = self.values.get(system)
+            text = (self.shown or {}).get(system) or "-"
+            if value is not None:
+                text = self.form.format(value)
+            cells.append(f"**{text}**" if system == best else text)
+        return f"| {self.what} | {' | '.join(cells)} | {best or '-'} | {self.lead()} |"
+
+
+class Results:
+    """The raw results, and medians over their rounds."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.about: dict[str, Any] = raw["about"]
+        self.date: str = raw["date"]
+        self._all: list[dict[str, Any]] = raw["results"]
+
+    def of(self, part: str, system: str) -> list[dict[str, Any]]:
+        """Those that did not fail."""
+        return [one for one in self._all if one["key"][:2] == [part, system] and "error" not in one]
+
+    def median(self, part: str, system: str, figure: str) -> float | None:
+        """Over the rounds; None without any."""
+        found = [one[figure] for one in self.of(part, system)]
+        return statistics.median(found) if found else None
+
+    def medians(self, part: str, systems: Sequence[str], figure: str) -> dict[str, float | None]:
+        """By system."""
+        return {system: self.median(part, system, figure) for system in systems}
+
+    def at_best(self, system: str, figure: str) -> float | None:
+        """Of each training its most accurate point; the median over the rounds."""
+        runs = [one["points"] for one in self.of("train", system) if one["points"]]
+        tops = [max(points, key=lambda point: point["accuracy"]) for points in runs]
+        return statistics.median(top[figure] for top in tops) if tops else None
+
+    def failures(self) -> list[str]:
+        """What went wrong, a line each."""
+        return [
+            f"{' '.join(map(str, one['key']))}: {one['error'].strip().splitlines()[-1]}"
+            for one in self._all
+            if "error" in one
+        ]
+
+    def commands(self) -> list[tuple[str, str]]:
+        """(part and system, command), each once."""
+        by_key = {" ".join(one["key"][:2]): one["command"] for one in self._all if "command" in one}
+        return list(by_key.items())
+
+
+def write_page(raw: dict[str, Any]) -> str:
+    """Write peers.md and peers.png; returns the text."""
+    results = Results(raw)
+    rows = table_rows(results)
+    text = "\n".join(
+        [
+            "# Side by side with the peers",
+            "",
+            "Written by `python benchmarks/peers.py`, whose head says what is measured and how. "
+            f"{results.date}, {results.about['machine']}, "
+            f"{results.about['photos']} photos; "
+            + ", ".join(f"{name} {is_}" for name, is_ in results.about["versions"].items())
+            + ". Medians of "
+            + ", ".join(
+                f"{len(results.of(part, OURS))} ({part})"
+                for part in ("train", "predict", "folder", "install")
+            )
+            + ". The best of each row is bold.",
+            "",
+            f"| | {' | '.join(COLUMNS)} | best | petclassify is better than the best peer by |",
+            f"|{' --- |' * (len(COLUMNS) + 3)}",
+            *(row.line() for row in rows),
+            "",
+            *remarks(results),
+            "",
+            "![accuracy over time, and what a prediction costs](peers.png)",
+            "",
+            "## The commands",
+            "",
+            *(f"- {key}: `{command}`" for key, command in results.commands()),
+            "",
+        ]
+    )
+    (HERE / "peers.md").write_text(text)
+    draw(results, rows)
+    return text
+
+
+def table_rows(results: Results) -> list[Row]:
+    """All lines of the table."""
+    accuracy = {one: results.at_best(one, "accuracy") for one in TRAINED}
+    log_loss = {one: results.at_best(one, "log_loss") for one in TRAINED}
+    seconds = results.medians("train", TRAINED, "exported_s")
+    late = [one for one in TRAINED if accuracy[one] is not None and accuracy[one] < GOAL]
+    in_time = {one: None if one in late else seconds[one] for one in TRAINED}
+    never = {one: f"not in {seconds[one]:.0f} s" for one in late}
+    size = results.medians("install", INSTALLED, "mib")
+    install_s = results.medians("install", INSTALLED, "seconds")
+    full = "petclassify[train]"
+    return [
+        Row("trained to 99 % and exported", in_time, "{:.1f} s", shown=never),
+        Row("trained and exported, whatever it reached", seconds, "{:.1f} s"),
+        Row("test accuracy at its best", accuracy, "{:.2%}", most=True),
+        Row("test log loss there", log_loss, "{:.4f}"),
+        Row(
+            "training, peak memory (without workers)",
+            results.medians("train", TRAINED, "peak_mib"),
+            "{:.0f} MiB",
+        ),
+        Row("one photo, cold", results.medians("predict", PREDICTING, "seconds"), "{:.2f} s"),
+        Row(
+            "one photo, cold, peak memory",
+            results.medians("predict", PREDICTING, "peak_mib"),
+            "{:.0f} MiB",
+        ),
+        Row(
+            f"a folder of {results.about['test_photos']} photos",
+            results.medians("folder", PREDICTING, "per_second"),
+            "{:.0f} photos/s",
+            most=True,
+        ),
+        Row("deployed: install and model on disk", deployed(results), "{:.0f} MiB"),
+        Row("install to predict", install_s, "{:.0f} s"),
+        Row("install to train", install_s | {OURS: install_s[full]}, "{:.0f} s"),
+        Row("install to train, on disk", size | {OURS: size[full]}, "{:.0f} MiB"),
+    ]
+
+
+def deployed(results: Results) -> dict[str, float | None]:
+    """MiB of what must lie on a server's disk to answer: packages and the model file."""
+    found: dict[str, float | None] = {}
+    for system in PREDICTING:
+        packages = results.median("install", system, "mib")
+        model = results.median("predict", system, "model_mib")
+        found[system] = None if packages is None or model is None else packages + model
+    return found
+
+
+def remarks(results: Results) -> list[str]:
+    """The limit, who wins against petclassify, the smaller build of torch, and what failed."""
+    lines = [
+        "A dash: not measured, or there is nothing to measure. Ultralytics predicts with random "
+        "weights (it cannot take the others'), so it is not trained. `tutorial, frozen` predicts "
+        "as its other form does.",
+        "",
+    ]
+    limit = {
+        name: results.median("train", "limit", name) for name in ("decoded", "views", "train_s")
+    }
+    wall = results.median("train", OURS, "wall_s")
+    if limit["train_s"] is not None:
+        engine = results.of("train", "limit")[-1]["engine"]
+        lines.append(
+            f"The limit: decoding only, {limit['decoded']:.0f} photos/s; the network only, "
+            f"{limit['views']:.0f} views/s ({engine}); one after the other, for all photos and "
+            f"their mirror images, {limit['train_s']:.1f} s."
+        )
+        if wall is not None:
+            lines[-1] += f" `petclassify train` takes {wall / limit['train_s']:.2f} times that."
+        lines.append("")
+    small = results.median("install", CPU_BUILD, "mib")
+    if small is not None:
+        lines += [
+            f"With a CPU build of torch, which the package index does not have by default, "
+            f"timm + torch takes {small:.0f} MiB instead.",
+            "",
+        ]
+    lost = [
+        f"{row.what} ({row.best(list(PEERS))})"
+        for row in table_rows(results)
+        if row.best(COLUMNS) in PEERS
+    ]
+    lines.append(f"Where a peer wins: {'; '.join(lost) or 'nowhere'}.")
+    failed = results.failures()
+    if failed:
+        lines += ["", "Failed, and tried again by the next run:", "", *(f"- {f}" for f in failed)]
+    return lines
+
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = dict(
+    zip(
+        COLUMNS,
+        ("#d55e00", "#e69f00", "#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#000000"),
+        strict=True,
+    )
+)
+
+
+def draw(results: Results, rows: Sequence[Row]) -> None:
+    """Accuracy over time above, what a prediction costs below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 7.4), layout="constrained")
+    axes = figure.subplot_mosaic([["curve"] * 3, ["wall", "memory", "disk"]], height_ratios=[2, 1])
+    draw_curves(axes["curve"], results)
+    by_name = {row.what: row for row in rows}
+    bars = {
+        "wall": ("one photo, cold", "one photo, cold: seconds"),
+        "memory": ("one photo, cold, peak memory", "peak memory: MiB"),
+        "disk": ("deployed: install and model on disk", "deployed: MiB on disk"),
+    }
+    for place, (what, title) in bars.items():
+        draw_bars(axes[place], by_name[what], title)
+        if place != "wall":
+            axes[place].set_yticklabels([])
+    figure.savefig(HERE / "peers.png", dpi=120)
+
+
+def draw_curves(axes: Any, results: Results) -> None:  # noqa: ANN401
+    """The round of each system that ended in the middle of its rounds."""
+    for system in TRAINED:
+        runs = sorted(results.of("train", system), key=lambda one: one["exported_s"])
+        if not runs:
+            continue
+        points = runs[len(runs) // 2]["points"]
+        times = [point["seconds"] for point in points]
+        accuracies = [100 * point["accuracy"] for point in points]
+        axes.plot(times, accuracies, "o-", color=COLOURS[system], linewidth=2, markersize=6)
+        axes.annotate(
+            system,
+            (times[-1], accuracies[-1]),
+            xytext=(0, -14),
+            textcoords="offset points",
+            ha="center",
+            color=COLOURS[system],
+            fontweight="bold" if system == OURS else "normal",
+        )
+    axes.axhline(100 * GOAL, color="#7f7f7f", linestyle=":", linewidth=1)
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.12)
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
+    axes.set(xlabel="since the start of the command", ylabel="test accuracy, %")
+    axes.set_title("From a folder of photos to a trained model")
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_bars(axes: Any, row: Row, title: str) -> None:  # noqa: ANN401
+    """One bar a system, its value beside it."""
+    systems = [one for one in PREDICTING if row.values.get(one) is not None][::-1]
+    values = [row.values[one] for one in systems]
+    names = [one.split(",")[0] for one in systems]
+    drawn = axes.barh(names, values, color=[COLOURS[one] for one in systems])
+    digits = "{:.2f}" if max(values, default=0) < 100 else "{:,.0f}"
+    axes.bar_label(drawn, labels=[digits.format(value) for value in values], padding=3)
+    axes.set_title(title, fontsize=11)
+    axes.margins(x=0.3)
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
