@@ -42,6 +42,8 @@ bench: setup
 	$(BIN)/python benchmarks/image_size.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/peers.py
 
 clean:
-	rm -rf $(VENV) .venv-base
+	rm -rf $(VENV) .venv-base .venv-peers build/peers

@@ -1,11 +1,11 @@
 """How cost grows with the photos: `python benchmarks/growth.py`, on ../shared/data/catsdogs.
 
 `train` and `predict FOLDER --output` on 250, 500, 1,000, 2,000 and 20,000 photos, each from
-nothing. Time by stage is the run's own (metrics.json); memory is what is resident in the
-stage, looked at every 50 ms. Up to 2,000 are links to training photos, as many of each class.
-More are copies of them with a few bytes after the JPEG's end, so that each is another file for
-the feature cache and the search for duplicates; time and memory are those of as many photos,
-the accuracy is not. Straight lines are fitted by least squares.
+nothing. Time by stage is the run's own (metrics.json); start-up is the rest of the process.
+Memory is what is resident in a stage, looked at every 50 ms. Up to 2,000 are links to training
+photos, as many of each class. More are copies of them with a few bytes after the JPEG's end, so
+that each is another file for the feature cache and the search for duplicates; time and memory
+are those of as many photos, the accuracy is not. Straight lines are fitted by least squares.
 
 Results go to benchmarks/growth.json at once; the same command goes on where it was stopped.
 Writes benchmarks/growth.png, and the tables of docs/scaling.md.
@@ -61,8 +61,10 @@ def measure_train(data: Path, count: int) -> dict[str, Any]:
         command = [*PETCLASSIFY, "train", photos, "--cache", folder / "cache", "--out", out]
         watched = watch(command, folder)
         written = out / "metrics.json"
-        seconds = json.loads(written.read_text())["seconds"]
+        metrics = json.loads(written.read_text())
+        seconds = metrics["seconds"]
         return {
+            "test": {name: metrics["test"][name] for name in ("count", "accuracy")},
             "seconds": {"start-up": watched.seconds - seconds["total"], **seconds},
             "memory": memory_by_stage(watched, seconds, written.stat().st_mtime),
             "cache_mib": disk_mib(folder / "cache"),

@@ -104,10 +104,16 @@ def measured_table(raw: dict[str, Any], train: Grown, predict: Grown) -> str:
                 for count in counts
             ]
             lines.append(f"| {what} | {' | '.join(cells)} | {slopes(grown, stage)} |")
-    failed = [one for one in raw["results"] if "error" in one]
-    for one in failed:
-        said = one["error"].strip().splitlines()[-1]
-        lines.append(f"\nFailed: {one['key'][0]} {one['key'][1]:,}: {said}")
+    real = {one["key"][1]: one["test"] for one in train.runs if one["key"][1] <= 2_000}
+    cells = [
+        f"{real[count]['accuracy']:.1%} of {real[count]['count']}" if count in real else "-"
+        for count in counts
+    ]
+    lines.append(f"| `train`: right on its own test photos | {' | '.join(cells)} | - | - |")
+    for one in raw["results"]:
+        if "error" in one:
+            said = one["error"].strip().splitlines()[-1]
+            lines += ["", f"Failed: {one['key'][0]} {one['key'][1]:,}: {said}"]
     return "\n".join(lines)
 
 

@@ -66,7 +66,7 @@ INSTALLED = {
     "petclassify[train]": [f"{ROOT}[train]"],
     "fastai": [*SAME, "fastai"],
     "tutorial, all layers": SAME,
-    "timm + torch": [*SAME, "onnx", "onnxscript"],
+    "timm + torch": SAME,  # its ONNX file needs onnx and onnxscript too, its predictions do not
     "Ultralytics": [*SAME[:2], "ultralytics"],
     # Smaller, where the index has it; the versions are the last that came in this form.
     "timm + torch, CPU build": ["torch==2.13.0+cpu", "torchvision==0.28.0", SAME[2]],
