@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from growth_page import write_page
-from measuring import PETCLASSIFY, Kept, Watched, watch
+from measuring import PETCLASSIFY, Kept, Watched, end_with_children, watch
 
 from petclassify.images.walk import walk_images
 
@@ -65,7 +65,11 @@ def measure_train(data: Path, count: int) -> dict[str, Any]:
         seconds = metrics["seconds"]
         return {
             "test": {name: metrics["test"][name] for name in ("count", "accuracy")},
-            "seconds": {"start-up": watched.seconds - seconds["total"], **seconds},
+            "seconds": {
+                "start-up": watched.seconds - seconds["total"],
+                **seconds,
+                "total": watched.seconds,
+            },
             "memory": memory_by_stage(watched, seconds, written.stat().st_mtime),
             "cache_mib": disk_mib(folder / "cache"),
         }
@@ -116,6 +120,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["train", "predict"], action="append")
     parser.add_argument("--up-to", type=int, default=COUNTS[-1], help="Photos.")
     given = parser.parse_args()
+    end_with_children()
     data = given.data.resolve()
     free = shutil.disk_usage(tempfile.gettempdir()).free
     parts = {"predict": measure_predict, "train": measure_train}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import failures, load_line
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "scaling.md"
@@ -14,6 +15,7 @@ BEGIN, END = "<!-- {}: begin, by benchmarks/growth.py -->", "<!-- {}: end -->"
 PLANNED = 10_000_000
 # The plan's machines, and what it takes for granted until it is measured on them.
 NODES, CORES_A_NODE, EFFICIENCY = 16, 16, 0.8
+LEAST_R2 = 0.8
 ROW_BYTES = 100  # of a CSV row of two classes
 NAME_BYTES = 200  # a photo's name in the command's memory, see runtime/ray_scoring.py
 
@@ -33,6 +35,11 @@ class Line:
         rest = np.subtract(values, np.multiply(each, counts) + fixed)
         spread = float(np.sum(np.square(np.subtract(values, np.mean(values)))))
         return cls(float(fixed), float(each), 1 - float(np.sum(rest**2)) / spread if spread else 1)
+
+    @property
+    def is_slope(self) -> bool:
+        """Whether the value grows with the photos, rather than wavers."""
+        return self.each > 0 and self.r2 >= LEAST_R2
 
     def at(self, count: int) -> float:
         """The value at so many photos."""
@@ -87,7 +94,8 @@ def measured_table(raw: dict[str, Any], train: Grown, predict: Grown) -> str:
     """Seconds and MiB by stage and count, and the line through them."""
     counts = sorted({*train.counts, *predict.counts})
     lines = [
-        f"{raw['date']}, {raw['about']['machine']}. Seconds / peak MiB, in all the photos given.",
+        f"{raw['date']}, {raw['about']['machine']}. {load_line(raw['results'])} "
+        "Seconds / peak MiB by stage, for so many photos.",
         "",
         f"| stage | {' | '.join(f'{count:,}' for count in counts)} "
         "| seconds: fixed + a photo (R2) | memory: fixed + a photo (R2) |",
@@ -110,10 +118,10 @@ def measured_table(raw: dict[str, Any], train: Grown, predict: Grown) -> str:
         for count in counts
     ]
     lines.append(f"| `train`: right on its own test photos | {' | '.join(cells)} | - | - |")
-    for one in raw["results"]:
-        if "error" in one:
-            said = one["error"].strip().splitlines()[-1]
-            lines += ["", f"Failed: {one['key'][0]} {one['key'][1]:,}: {said}"]
+    for line in failures(raw["results"]):
+        lines += ["", line]
+    if train.runs and predict.runs:
+        lines += ["", "![time and memory over the photos](../benchmarks/growth.png)"]
     return "\n".join(lines)
 
 
@@ -122,10 +130,12 @@ def slopes(grown: Grown, stage: str) -> str:
     time, memory = grown.line("seconds", stage), grown.line("memory", stage)
     if time is None or memory is None:
         return "- | -"
-    return (
-        f"{time.fixed:.1f} s + {1000 * time.each:.2f} ms ({time.r2:.3f}) | "
-        f"{memory.fixed:,.0f} MiB + {1024 * memory.each:.1f} KiB ({memory.r2:.3f})"
-    )
+    seconds, mib = "no slope", "no slope"
+    if time.is_slope:
+        seconds = f"{time.fixed:.1f} s + {1000 * time.each:.2f} ms ({time.r2:.3f})"
+    if memory.is_slope:
+        mib = f"{memory.fixed:,.0f} MiB + {1024 * memory.each:.1f} KiB ({memory.r2:.3f})"
+    return f"{seconds} | {mib}"
 
 
 def plan_table(train: Grown, predict: Grown, cores: int) -> str:
@@ -175,6 +185,7 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 def draw(train: Grown, predict: Grown) -> None:
     """Time and memory over the photos, both axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     time, memory = figure.subplots(1, 2)
@@ -190,10 +201,11 @@ def draw(train: Grown, predict: Grown) -> None:
             label_curve(memory, grown.counts, grown.values("memory", stage), name, colour)
     for axes, title in ((time, "seconds"), (memory, "peak memory, MiB")):
         axes.set(xscale="log", yscale="log", xlabel="photos", title=title)
-        axes.set_xlim(train.counts[0] * 0.8, train.counts[-1] * 6)
+        axes.set_xlim(train.counts[0] * 0.8, train.counts[-1] * 4)
         axes.set_xticks(train.counts, [f"{count:,}" for count in train.counts], rotation=45)
         axes.minorticks_off()
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     memory.set_ylim(50, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,27 @@ class CommandFailed(Exception):
     """A measured command ended with an error."""
 
 
+def load_line(results: list[dict[str, Any]]) -> str:
+    """How busy the machine was before each measurement: idle is up to one command's own load."""
+    loads = [one["load"] for one in results]
+    return (
+        f"Load average before a command: {statistics.median(loads):.1f}, {max(loads):.1f} at most."
+    )
+
+
+def failures(results: list[dict[str, Any]]) -> list[str]:
+    """What failed, a line each, without the paths of this machine."""
+    root = str(Path(__file__).parents[1])
+    lines = []
+    for one in results:
+        if "error" in one:
+            said = one["error"].strip().splitlines()[-1].replace(root, ".")
+            lines.append(
+                f"Failed, and tried again next time: {' '.join(map(str, one['key']))}: {said}"
+            )
+    return lines
+
+
 class Kept:
     """Results in a JSON file, each written at once, so that a stopped measurement goes on.
 
@@ -82,11 +104,12 @@ class Kept:
         old = [one for one in self._content["results"] if one["key"] == key]
         if old and "error" not in old[0]:
             return
+        load = os.getloadavg()[0]
         try:
             found = measure()
         except (CommandFailed, OSError, ValueError, LookupError) as error:
             found = {"error": f"{type(error).__name__}: {error}"[-4000:]}
-        self._content["results"] = [*others, {"key": key, **found}]
+        self._content["results"] = [*others, {"key": key, "load": load, **found}]
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(self._content, indent=1) + "\n")
         os.replace(partial, self._path)
@@ -104,6 +127,11 @@ seconds = time.perf_counter() - start
 code = os.waitstatus_to_exitcode(status)
 json.dump([code, seconds, usage.ru_maxrss / 1024], open(sys.argv[1], "w"))
 """
+
+
+def end_with_children() -> None:
+    """Let SIGTERM end the measured command too, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def run(
@@ -159,11 +187,17 @@ def watch(command: Sequence[str | Path], folder: Path) -> Watched:
     )
     sampler = threading.Thread(target=_sample, args=(process, start, found.memory))
     sampler.start()
-    for line in process.stderr:
-        found.lines.append(line.rstrip())
-    code = process.wait()
+    try:
+        for line in process.stderr:
+            found.lines.append(line.rstrip())
+        code = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        sampler.join()
     found.seconds = time.perf_counter() - start
-    sampler.join()
     if code:
         said = "\n".join(found.lines)
         raise CommandFailed(f"{' '.join(map(str, command))}: exit {code}\n{said}")

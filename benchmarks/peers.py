@@ -32,7 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measuring import CommandFailed, Kept, run
+from measuring import CommandFailed, Kept, end_with_children, run
 from peers_page import write_page
 from systems import (
     INSTALLED,
@@ -59,7 +59,7 @@ def measure_train(bench: Bench, system: str, _number: int) -> Found:
     command = bench.train(system, out)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    process = run(command, bench.work, bench.environment, limit_s=3 * bench.budget_s)
+    process = run(command, bench.work, bench.environment, limit_s=3 * bench.budget_s + 300)
     if system in (OURS, TUNED):
         test = json.loads((out / "run" / "metrics.json").read_text())["test"]
         point = {name: test[name] for name in ("accuracy", "log_loss")}
@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "peers")
     parser.add_argument("--page", action="store_true", help="Measure nothing, write the page.")
     given = parser.parse_args()
+    end_with_children()
     bench = Bench(given.data.resolve(), given.work.resolve(), given.budget)
     if given.page:
         print(write_page(json.loads(RAW.read_text())))

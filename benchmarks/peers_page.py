@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from measuring import failures, load_line
 from systems import INSTALLED, OURS, PEERS, PREDICTING, TRAINED, TUNED
 
 HERE = Path(__file__).parent
@@ -18,13 +19,24 @@ CPU_BUILD = "timm + torch, CPU build"
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a value a system, None where there is none, and how to write it."""
+    """A line of the table.
+
+    Attributes:
+        what: is measured.
+        values: by system; None where there is none.
+        form: how to write one.
+        most: whether more is better.
+        in_times: whether it makes sense to say how many times better.
+        over: by system, what the value is above: it was not reached.
+
+    """
 
     what: str
     values: dict[str, float | None]
     form: str
-    most: bool = False  # whether more is better
-    shown: dict[str, str] | None = None  # instead of a value
+    most: bool = False
+    in_times: bool = True
+    over: dict[str, float] = field(default_factory=dict)
 
     def best(self, systems: Sequence[str]) -> str | None:
         """Who has the best value."""
@@ -35,8 +47,11 @@ class Row:
     def lead(self) -> str:
         """By how much petclassify is better than the best of the others; below 1 is worse."""
         other, ours = self.best(list(PEERS)), self.values.get(OURS)
-        if other is None or not ours:
+        if not ours or not self.in_times:
             return ""
+        if other is None:
+            bounds = [self.over[one] for one in PEERS if one in self.over]
+            return f"> {min(bounds) / ours:.3g} x (no peer reached it)" if bounds else ""
         ratio = self.values[other] / ours
         return f"{1 / ratio if self.most else ratio:.3g} x ({other})"
 
@@ -45,7 +60,9 @@ class Row:
         best, cells = self.best(COLUMNS), []
         for system in COLUMNS:
             value = self.values.get(system)
-            text = (self.shown or {}).get(system) or "-"
+            text = "-"
+            if system in self.over:
+                text = f"not in {self.form.format(self.over[system])}"
             if value is not None:
                 text = self.form.format(value)
             cells.append(f"**{text}**" if system == best else text)
@@ -58,6 +75,8 @@ class Results:
     def __init__(self, raw: dict[str, Any]) -> None:
         self.about: dict[str, Any] = raw["about"]
         self.date: str = raw["date"]
+        self.load = load_line(raw["results"])
+        self.failures = failures(raw["results"])
         self._all: list[dict[str, Any]] = raw["results"]
 
     def of(self, part: str, system: str) -> list[dict[str, Any]]:
@@ -78,14 +97,6 @@ class Results:
         runs = [one["points"] for one in self.of("train", system) if one["points"]]
         tops = [max(points, key=lambda point: point["accuracy"]) for points in runs]
         return statistics.median(top[figure] for top in tops) if tops else None
-
-    def failures(self) -> list[str]:
-        """What went wrong, a line each."""
-        return [
-            f"{' '.join(map(str, one['key']))}: {one['error'].strip().splitlines()[-1]}"
-            for one in self._all
-            if "error" in one
-        ]
 
     def commands(self) -> list[tuple[str, str]]:
         """(part and system, command), each once."""
@@ -110,7 +121,7 @@ def write_page(raw: dict[str, Any]) -> str:
                 f"{len(results.of(part, OURS))} ({part})"
                 for part in ("train", "predict", "folder", "install")
             )
-            + ". The best of each row is bold.",
+            + f". {results.load} The best of each row is bold.",
             "",
             f"| | {' | '.join(COLUMNS)} | best | petclassify is better than the best peer by |",
             f"|{' --- |' * (len(COLUMNS) + 3)}",
@@ -136,17 +147,18 @@ def table_rows(results: Results) -> list[Row]:
     accuracy = {one: results.at_best(one, "accuracy") for one in TRAINED}
     log_loss = {one: results.at_best(one, "log_loss") for one in TRAINED}
     seconds = results.medians("train", TRAINED, "exported_s")
-    late = [one for one in TRAINED if accuracy[one] is not None and accuracy[one] < GOAL]
+    late = {
+        one: seconds[one] for one in TRAINED if accuracy[one] is not None and accuracy[one] < GOAL
+    }
     in_time = {one: None if one in late else seconds[one] for one in TRAINED}
-    never = {one: f"not in {seconds[one]:.0f} s" for one in late}
     size = results.medians("install", INSTALLED, "mib")
     install_s = results.medians("install", INSTALLED, "seconds")
     full = "petclassify[train]"
     rows = [
-        Row("trained to 99 % and exported", in_time, "{:.1f} s", shown=never),
+        Row("trained to 99 % and exported", in_time, "{:.1f} s", over=late),
         Row("trained and exported, whatever it reached", seconds, "{:.1f} s"),
-        Row("test accuracy at its best", accuracy, "{:.2%}", most=True),
-        Row("test log loss there", log_loss, "{:.4f}"),
+        Row("test accuracy at its best", accuracy, "{:.2%}", most=True, in_times=False),
+        Row("test log loss there", log_loss, "{:.4f}", in_times=False),
         Row(
             "training, peak memory (without workers)",
             results.medians("train", TRAINED, "peak_mib"),
@@ -169,7 +181,7 @@ def table_rows(results: Results) -> list[Row]:
         Row("install to train", install_s | {OURS: install_s[full]}, "{:.0f} s"),
         Row("install to train, on disk", size | {OURS: size[full]}, "{:.0f} MiB"),
     ]
-    return [row for row in rows if row.shown or any(v is not None for v in row.values.values())]
+    return [row for row in rows if row.over or any(v is not None for v in row.values.values())]
 
 
 def deployed(results: Results) -> dict[str, float | None]:
@@ -211,9 +223,8 @@ def remarks(results: Results) -> list[str]:
         if row.best(COLUMNS) in PEERS
     ]
     lines.append(f"Where a peer wins: {'; '.join(lost) or 'nowhere'}.")
-    failed = results.failures()
-    if failed:
-        lines += ["", "Failed, and tried again by the next run:", "", *(f"- {f}" for f in failed)]
+    for line in results.failures:
+        lines += ["", line]
     return lines
 
 

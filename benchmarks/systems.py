@@ -143,6 +143,7 @@ class Bench:
         line = " ".join(map(str, command))
         named = {
             " ".join(PETCLASSIFY): "petclassify",
+            sys.executable: "python",
             str(PYTHON): ".venv-peers/bin/python",
             str(self.work): "WORK",
             str(self.data): "DATA",
