@@ -1,11 +1,12 @@
 """How cost grows with the photos: `python benchmarks/growth.py`, on ../shared/data/catsdogs.
 
-`train` and `predict FOLDER --output` on 250, 500, 1,000, 2,000 and 20,000 photos, each from
-nothing. Time by stage is the run's own (metrics.json); start-up is the rest of the process.
-Memory is what is resident in a stage, looked at every 50 ms. Up to 2,000 are links to training
-photos, as many of each class. More are copies of them with a few bytes after the JPEG's end, so
-that each is another file for the feature cache and the search for duplicates; time and memory
-are those of as many photos, the accuracy is not. Straight lines are fitted by least squares.
+`train`, and `predict FOLDER --output` without and with a Ray of its own on this machine, on 250,
+500, 1,000, 2,000 and 20,000 photos, each from nothing. Time by stage is the run's own
+(metrics.json); start-up is the rest of the process. Memory is what is resident in a stage,
+looked at every 50 ms; with Ray, the command's own. Up to 2,000 are links to training photos, as
+many of each class. More are copies of them with a few bytes after the JPEG's end, so that each
+is another file for the feature cache and the search for duplicates; time and memory are those
+of as many photos, the accuracy is not. Straight lines are fitted by least squares.
 
 Results go to benchmarks/growth.json at once; the same command goes on where it was stopped.
 Writes benchmarks/growth.png, and the tables of docs/scaling.md.
@@ -93,13 +94,13 @@ def peak(watched: Watched, start: float, end: float) -> float:
     return max(seen) if seen else [mib for at, mib in watched.memory if at < end][-1]
 
 
-def measure_predict(data: Path, count: int) -> dict[str, Any]:
+def measure_predict(data: Path, count: int, *options: str) -> dict[str, Any]:
     """Score a folder into a CSV file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photos = make_photos(data, folder, count)
         command = [*PETCLASSIFY, "predict", photos, "--model", SHIPPED]
-        watched = watch([*command, "--output", folder / "found.csv"], folder)
+        watched = watch([*command, "--output", folder / "found.csv", *options], folder)
         size = sum(path.stat().st_size for path in walk_images(photos))
         return {
             "seconds": {"total": watched.seconds},
@@ -108,22 +109,29 @@ def measure_predict(data: Path, count: int) -> dict[str, Any]:
         }
 
 
+def measure_ray(data: Path, count: int) -> dict[str, Any]:
+    """The same by a Ray of its own on this machine, one actor a core."""
+    return measure_predict(data, count, "--engine", "ray")
+
+
 def disk_mib(folder: Path) -> float:
     """Size of the files of a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+
+
+PARTS = {"predict": measure_predict, "ray": measure_ray, "train": measure_train}
 
 
 def main() -> None:
     """Measure what is not measured yet, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/catsdogs"))
-    parser.add_argument("--only", choices=["train", "predict"], action="append")
+    parser.add_argument("--only", choices=list(PARTS), action="append")
     parser.add_argument("--up-to", type=int, default=COUNTS[-1], help="Photos.")
     given = parser.parse_args()
     end_with_children()
     data = given.data.resolve()
     free = shutil.disk_usage(tempfile.gettempdir()).free
-    parts = {"predict": measure_predict, "train": measure_train}
     about = {
         "photos": len(list(walk_images(data / "train"))),
         "versions": {name: version(name) for name in ("petclassify", "torch", "onnxruntime")},
@@ -132,9 +140,9 @@ def main() -> None:
     }
     kept = Kept(RAW, about)
     for count in COUNTS:
-        for part in given.only or parts:
+        for part in given.only or PARTS:
             if count <= given.up_to and free > count * 100_000:
-                kept.measure([part, count], partial(parts[part], data, count))
+                kept.measure([part, count], partial(PARTS[part], data, count))
     print(write_page(kept.content))
 
 
