@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from labels import End, label_ends
 from measuring import failures, load_line
 
 HERE = Path(__file__).parent
@@ -198,13 +199,16 @@ def draw(train: Grown, predict: Grown) -> None:
         *(("train" if one == "total" else one, train, one) for one in reversed(largest)),
         ("predict", predict, "total"),
     ]
+    ends: dict[Any, list[End]] = {time: [], memory: []}
     for (name, grown, stage), colour in zip(curves, COLOURS, strict=False):
-        label_curve(time, grown.counts, grown.values("seconds", stage), name, colour)
-        if stage == "total":
-            label_curve(memory, grown.counts, grown.values("memory", stage), name, colour)
+        for axes, figure_name in ((time, "seconds"), (memory, "memory")):
+            if axes is time or stage == "total":
+                values = grown.values(figure_name, stage)
+                axes.plot(grown.counts, values, "o-", color=colour, linewidth=2, markersize=5)
+                ends[axes].append(End(grown.counts[-1], values[-1], name, colour))
     for axes, title in ((time, "seconds"), (memory, "peak memory, MiB")):
         axes.set(xscale="log", yscale="log", xlabel="photos", title=title)
-        axes.set_xlim(train.counts[0] * 0.8, train.counts[-1] * 4)
+        axes.set_xlim(train.counts[0] * 0.8, train.counts[-1] * 5)
         axes.set_xticks(train.counts, [f"{count:,}" for count in train.counts], rotation=45)
         axes.minorticks_off()
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -212,17 +216,7 @@ def draw(train: Grown, predict: Grown) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     memory.set_ylim(50, None)
+    figure.draw_without_rendering()
+    for axes, named in ends.items():
+        label_ends(axes, named)
     figure.savefig(HERE / "growth.png", dpi=120)
-
-
-def label_curve(axes: Any, counts: list[int], values: list[float], name: str, colour: str) -> None:  # noqa: ANN401
-    """A curve with its name at its end."""
-    axes.plot(counts, values, "o-", color=colour, linewidth=2, markersize=5)
-    axes.annotate(
-        f" {name}",
-        (counts[-1], values[-1]),
-        va="center",
-        color=colour,
-        xytext=(4, 0),
-        textcoords="offset points",
-    )

@@ -164,7 +164,7 @@ def run(
             os.killpg(launched.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 line = " ".join(map(str, command))
-                raise CommandFailed(f"{line}: not done within {limit_s:.0f} s") from error
+                raise CommandFailed(f"{line}:\nnot done within {limit_s:.0f} s") from error
             raise
         code, seconds, peak_mib = json.loads(measured.read_text())
     if code:

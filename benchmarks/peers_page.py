@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labels import End, label_ends
 from measuring import failures, load_line
 from systems import FULL, INSTALLED, OURS, PEERS, PREDICTING, TRAINED, TUNED
 
@@ -155,7 +156,6 @@ def table_rows(results: Results) -> list[Row]:
     install_s = results.medians("install", INSTALLED, "seconds")
     rows = [
         Row("trained to 99 % and exported", in_time, "{:.1f} s", over=late),
-        Row("trained and exported, whatever it reached", seconds, "{:.1f} s"),
         Row("test accuracy at its best", accuracy, "{:.2%}", most=True, in_times=False),
         Row("test log loss there", log_loss, "{:.4f}", in_times=False),
         Row(
@@ -284,6 +284,9 @@ def draw(results: Results, rows: Sequence[Row]) -> None:
 
 def draw_curves(axes: Any, results: Results) -> None:  # noqa: ANN401
     """The round of each system that ended in the middle of its rounds."""
+    from matplotlib.ticker import LogLocator
+
+    ends: list[End] = []
     for system in TRAINED:
         runs = sorted(results.of("train", system), key=lambda one: one["exported_s"])
         if not runs:
@@ -292,24 +295,23 @@ def draw_curves(axes: Any, results: Results) -> None:  # noqa: ANN401
         times = [point["seconds"] for point in points]
         accuracies = [100 * point["accuracy"] for point in points]
         axes.plot(times, accuracies, "o-", color=COLOURS[system], linewidth=2, markersize=6)
-        axes.annotate(
-            system,
-            (times[-1], accuracies[-1]),
-            xytext=(0, -14),
-            textcoords="offset points",
-            ha="center",
-            color=COLOURS[system],
-            fontweight="bold" if system == OURS else "normal",
-        )
+        weight = "bold" if system == OURS else "normal"
+        ends.append(End(times[-1], accuracies[-1], system, COLOURS[system], weight))
     axes.axhline(100 * GOAL, color="#7f7f7f", linestyle=":", linewidth=1)
     axes.set_xscale("log")
-    axes.margins(x=0.12, y=0.12)
+    axes.margins(x=0.08, y=0.1)
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right * 3)  # room for the names
     axes.set_ylim(top=min(100.5, axes.get_ylim()[1]))
+    axes.minorticks_off()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
     axes.set(xlabel="since the start of the command", ylabel="test accuracy, %")
     axes.set_title("From a folder of photos to a trained model")
-    axes.grid(alpha=0.25, which="both")
+    axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.figure.draw_without_rendering()
+    label_ends(axes, ends)
 
 
 def draw_bars(axes: Any, row: Row, title: str) -> None:  # noqa: ANN401
