@@ -27,6 +27,12 @@ class Judge(Callback):
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.enough = False
+
+    def before_fit(self) -> None:
+        """Leave out what remains of `fine_tune`, which fits twice."""
+        if self.enough:
+            raise CancelFitException
 
     def before_validate(self) -> None:
         """Stop the clock."""
@@ -41,7 +47,7 @@ class Judge(Callback):
         """Note the epoch, and stop when told to."""
         loss, share = self.learn.recorder.log[2:4]
         if self.journal.epoch(share, loss):
-            self.learn.stopped = True
+            self.enough = True
             raise CancelFitException
 
 
