@@ -47,6 +47,8 @@ bench: setup
 	$(BIN)/python benchmarks/image_size.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/peers.py
 
 # A release: sdist and wheel, then each extra installed afresh and used.
 release:
@@ -58,4 +60,4 @@ release:
 	$(VENV)-release/bin/python tests/release.py dist/*.whl
 
 clean:
-	rm -rf $(VENV) $(VENV)-* docs/_build
+	rm -rf $(VENV) $(VENV)-* docs/_build build/peers

@@ -1,8 +1,7 @@
 """What the spine promises, measured: `make bench`, on ../shared/data/catsdogs.
 
 Every time is a whole process, start-up included. Ratios are between things measured in the
-same run, in turn, since machines are noisy. The limit of training is what no program can
-avoid: decoding each photo, and one network forward of each view on the fastest engine here.
+same run, in turn, since machines are noisy; the limit of training is that of `limit.py`.
 Prints the rows of a Markdown table, and writes benchmarks/spine.json.
 """
 
@@ -13,36 +12,23 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from limit import BATCH_SIZE, Limit, measure_limit
+from measuring import PETCLASSIFY, run
 
-from petclassify.config import DEFAULT_BACKBONE
 from petclassify.images.photo import read_pixels
 from petclassify.images.walk import walk_images
-from petclassify.learn.backbones.backbone import load_backbone
-from petclassify.learn.frozen.engines import fastest_engine
 from petclassify.runtime.model_file import INPUT, load_model
 
 SHIPPED = Path(__file__).parents[1] / "models" / "catsdogs.onnx"
-PETCLASSIFY = [sys.executable, "-m", "petclassify"]
-BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class Process:
-    """One finished command."""
-
-    seconds: float
-    peak_mib: float
 
 
 @dataclass(frozen=True)
@@ -54,61 +40,22 @@ class Result:
     wanted: str
 
 
-# A process's peak memory starts from its parent's, so a small parent starts the command.
-LAUNCHER = """
-import json, os, subprocess, sys, time
-start = time.perf_counter()
-process = subprocess.Popen(sys.argv[2:], stdout=2)
-_, status, usage = os.wait4(process.pid, 0)
-seconds = time.perf_counter() - start
-code = os.waitstatus_to_exitcode(status)
-json.dump([code, seconds, usage.ru_maxrss / 1024], open(sys.argv[1], "w"))
-"""
-
-
-def run(command: Sequence[str | Path], folder: Path) -> Process:
-    """Run a command to its end; its peak memory is the kernel's figure."""
-    measured = folder / "measured.json"
-    launcher = [sys.executable, "-S", "-E", "-c", LAUNCHER, measured]
-    done = subprocess.run([*launcher, *command], cwd=folder, capture_output=True, check=True)
-    code, seconds, peak_mib = json.loads(measured.read_text())
-    if code:
-        sys.exit(f"{' '.join(map(str, command))}: exit {code}\n{done.stderr.decode()}")
-    return Process(seconds, peak_mib)
-
-
-def measure_limit(data: Path) -> float:
-    """Seconds to decode all photos, and to run two views of train and one of test."""
-    train, test = list(walk_images(data / "train")), list(walk_images(data / "test"))
-    backbone = load_backbone(DEFAULT_BACKBONE, "pretrained")
-    sample = train[:: max(1, len(train) // 512)]
-
-    def decode(path: Path) -> np.ndarray:
-        return read_pixels(path, backbone.resize)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(decode, sample[:64]))
-        start = time.perf_counter()
-        pixels = np.stack(list(pool.map(decode, sample)))
-        decode_s = (time.perf_counter() - start) / len(sample)
-    engine = fastest_engine(backbone.extractor, pixels)
-    start = time.perf_counter()
-    for first in range(0, len(pixels), BATCH_SIZE):
-        engine.run(pixels[first : first + BATCH_SIZE])
-    forward_s = (time.perf_counter() - start) / len(pixels)
-    print(f"limit: {1 / decode_s:.0f} decoded/s, {engine.name} {1 / forward_s:.0f} views/s")
-    return decode_s * (len(train) + len(test)) + forward_s * (2 * len(train) + len(test))
+def printed_limit(data: Path) -> float:
+    """Seconds of a training that only decodes and runs the network; the rates are printed."""
+    limit: Limit = measure_limit(data)
+    print(f"limit: {limit.decoded:.0f} decoded/s, {limit.engine} {limit.views:.0f} views/s")
+    return limit.train_s
 
 
 def bench_train(data: Path, folder: Path, times: int) -> list[Result]:
     """Cold runs between measurements of the limit, then a run on cached features."""
-    limits, seconds, peaks, again = [measure_limit(data)], [], [], []
+    limits, seconds, peaks, again = [printed_limit(data)], [], [], []
     for number in range(times):
         cache = folder / f"cache-{number}"
         command = [*PETCLASSIFY, "train", data, "--cache", cache, "--out"]
         cold = run([*command, folder / f"run-{number}"], folder)
         again.append(run([*command, folder / f"again-{number}", "--seed", "1"], folder).seconds)
-        limits.append(measure_limit(data))
+        limits.append(printed_limit(data))
         seconds.append(cold.seconds)
         peaks.append(cold.peak_mib)
     ratios = [s / statistics.mean(limits[i : i + 2]) for i, s in enumerate(seconds)]
