@@ -8,12 +8,12 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 from petclassify.errors import EnvironmentFault
+from petclassify.options import FigureFormat
 from petclassify.runtime.output import printable
 
 TRAIN_MODULES = (
@@ -24,13 +24,6 @@ TRAIN_MODULES = (
 
 
 REPORT_MODULES = ("matplotlib", "jinja2")
-
-
-class FigureFormat(StrEnum):
-    """How figures are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def require_extra(extra: str, modules: Sequence[str]) -> None:

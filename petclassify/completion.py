@@ -1,0 +1,38 @@
+"""What <Tab> completes beyond names of options and files: networks, and public data sets.
+
+The functions are given what was typed, and load what they need when they are called, since this
+module is loaded by every command. torch is never loaded; see `learn.timm_names`.
+"""
+
+from __future__ import annotations
+
+from petclassify.config import ZOO_PREFIX
+
+
+def backbones(incomplete: str) -> list[str]:
+    """Names that --backbone takes; timm's 1,300 only once a letter of one is typed."""
+    from petclassify.learn.preflight import PACKAGED_WEIGHTS
+    from petclassify.learn.timm_names import timm_names
+    from petclassify.learn.zoo import NETWORKS
+
+    near = [*PACKAGED_WEIGHTS, *(f"{ZOO_PREFIX}{name}" for name in NETWORKS)]
+    far = sorted(timm_names()) if incomplete else []
+    return [name for name in dict.fromkeys([*near, *far]) if name.startswith(incomplete)]
+
+
+def several_backbones(incomplete: str) -> list[str]:
+    """The same for the last of some names with commas between."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in backbones(last)]
+
+
+def weights(incomplete: str) -> list[str]:
+    """The words that --weights takes in place of a file."""
+    return [word for word in ("pretrained", "none") if word.startswith(incomplete)]
+
+
+def public_sets(incomplete: str) -> list[str]:
+    """Names of public data sets."""
+    from petclassify.images.public_sets import PUBLIC_SETS
+
+    return [name for name in PUBLIC_SETS if name.startswith(incomplete)]
