@@ -6,6 +6,8 @@ module is loaded by every command. torch is never loaded; see `learn.timm_names`
 
 from __future__ import annotations
 
+import os
+
 from petclassify.config import ZOO_PREFIX
 
 
@@ -28,7 +30,12 @@ def several_backbones(incomplete: str) -> list[str]:
 
 def weights(incomplete: str) -> list[str]:
     """The words that --weights takes in place of a file."""
-    return [word for word in ("pretrained", "none") if word.startswith(incomplete)]
+    return _unless_a_path(["pretrained", "none"], incomplete)
+
+
+def data_sets(incomplete: str) -> list[str]:
+    """Public data sets that DATA may name, in place of a folder."""
+    return _unless_a_path(public_sets(incomplete), incomplete)
 
 
 def public_sets(incomplete: str) -> list[str]:
@@ -36,3 +43,11 @@ def public_sets(incomplete: str) -> list[str]:
     from petclassify.images.public_sets import PUBLIC_SETS
 
     return [name for name in PUBLIC_SETS if name.startswith(incomplete)]
+
+
+def _unless_a_path(names: list[str], incomplete: str) -> list[str]:
+    """Nothing where a file or folder here begins alike: then shells complete that."""
+    with os.scandir() as entries:
+        if any(entry.name.startswith(incomplete) for entry in entries):
+            return []
+    return [name for name in names if name.startswith(incomplete)]

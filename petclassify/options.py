@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from petclassify.completion import backbones, public_sets, weights
+from petclassify.completion import backbones, data_sets, weights
 from petclassify.config import (
     NO_AUGMENTATION,
     Augmentation,
@@ -52,7 +52,7 @@ DataArgument = Annotated[
         metavar="DATA",
         rich_help_panel=DATA,
         help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or the name of a public set.",
-        autocompletion=public_sets,
+        autocompletion=data_sets,
     ),
 ]
 

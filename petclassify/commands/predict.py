@@ -19,7 +19,7 @@ from petclassify.commands.shared import (
     show,
     show_as,
 )
-from petclassify.completion import public_sets
+from petclassify.completion import data_sets
 from petclassify.errors import ExitCode
 from petclassify.options import (
     DATA,
@@ -125,7 +125,7 @@ def evaluate(
             metavar="DATA",
             rich_help_panel=DATA,
             help="Folder of class folders; of splits, test is judged.",
-            autocompletion=public_sets,
+            autocompletion=data_sets,
         ),
     ],
     model: ModelOption = None,
