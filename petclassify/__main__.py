@@ -123,7 +123,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         message = error.format_message()
         # A command without arguments raises its help text, which speaks for itself.
         is_help = message.startswith("Usage:")
-        return message if is_help else f"error: {message} See --help", ExitCode.USAGE
+        return message if is_help else f"error: {_plainly(error, message)}", ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f"{printable(str(error.filename))}: " if error.filename else ""
         fix = "Free some space and run the command again"
@@ -133,6 +133,18 @@ def _explain(error: Exception) -> tuple[str, int]:
         "Run again with --debug for the details, and please report it",
         ExitCode.BUG,
     )
+
+
+def _plainly(error: Exception, message: str) -> str:
+    """Typer's message in the words of people, and where to look."""
+    for theirs, ours in (
+        ("a valid int range", "a whole number"),
+        ("a valid float range", "a number"),
+    ):
+        message = message.replace(theirs, ours)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "petclassify"
+    return f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See {command} --help"
 
 
 if __name__ == "__main__":

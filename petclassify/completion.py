@@ -1,22 +1,25 @@
 """What <Tab> completes beyond names of options and files: networks, and public data sets.
 
 The functions are given what was typed, and load what they need when they are called, since this
-module is loaded by every command. torch is never loaded; see `learn.timm_names`.
+module is loaded by every command. torch is never loaded; see `learn.backbones.timm_names`.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from petclassify.config import ZOO_PREFIX
 
 
 def backbones(incomplete: str) -> list[str]:
     """Names that --backbone takes; timm's 1,300 only once a letter of one is typed."""
-    from petclassify.learn.preflight import PACKAGED_WEIGHTS
-    from petclassify.learn.timm_names import timm_names
-    from petclassify.learn.zoo import NETWORKS
-
+    try:
+        from petclassify.learn.backbones.sources import PACKAGED_WEIGHTS
+        from petclassify.learn.backbones.timm_names import timm_names
+        from petclassify.learn.zoo import NETWORKS
+    except ImportError:  # the base install trains nothing
+        return []
     near = [*PACKAGED_WEIGHTS, *(f"{ZOO_PREFIX}{name}" for name in NETWORKS)]
     far = sorted(timm_names()) if incomplete else []
     return [name for name in dict.fromkeys([*near, *far]) if name.startswith(incomplete)]
@@ -47,7 +50,7 @@ def public_sets(incomplete: str) -> list[str]:
 
 def _unless_a_path(names: list[str], incomplete: str) -> list[str]:
     """Nothing where a file or folder here begins alike: then shells complete that."""
-    with os.scandir() as entries:
+    with suppress(OSError), os.scandir() as entries:
         if any(entry.name.startswith(incomplete) for entry in entries):
             return []
     return [name for name in names if name.startswith(incomplete)]

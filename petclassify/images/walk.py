@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from petclassify.errors import DataError
@@ -61,6 +61,15 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         folder / entry.name for entry in shown if is_image_name(entry.name) and _may_be_read(entry)
     ]
     return folders, images
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of some names that is spelt most like this one, if one is."""
+    import difflib
+
+    lower = {other.lower(): other for other in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.7)
+    return lower[near[0]] if near else None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
