@@ -14,6 +14,7 @@ from petclassify.commands.shared import (
     require_extra,
     show,
     show_as,
+    terminal_width,
 )
 from petclassify.completion import backbones, several_backbones
 from petclassify.config import DEFAULT_BACKBONE, Augmentation
@@ -121,7 +122,7 @@ def compare(
     )
     collect_from_now_on()
     comparison = run(config)
-    show(comparison_lines(comparison))
+    show(comparison_lines(comparison, terminal_width()))
     show(["", f"files  {config.out}/comparison.csv, .json, .png"])
     if comparison.failures:
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
@@ -173,7 +174,7 @@ def networks(
 
     if name is None:
         found = catalogue.read_catalogue()
-        show_as(output_format, found.to_dict(), catalogue_lines(found))
+        show_as(output_format, found.to_dict(), catalogue_lines(found, terminal_width()))
     elif set(name) & set("*?["):
         names = catalogue.matching(name)
         show_as(output_format, names, names)

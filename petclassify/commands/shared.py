@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -107,3 +108,8 @@ def show(lines: Iterable[str]) -> None:
     """Print lines; what could command a terminal is escaped."""
     for line in lines:
         typer.echo(printable(line))
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; a file or a pipe takes any number."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
