@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from petclassify.colours import coloured
+from petclassify.colours import coloured, takes_colour
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter, Parameter
@@ -109,7 +109,8 @@ def _write_rows(group: str, rows: list[tuple[str, str]], formatter: HelpFormatte
 
 
 def _heading(text: str) -> str:
-    return coloured(text, "bold", sys.stdout)
+    """The page goes to stdout when it is asked for, to stderr when no command is given."""
+    return coloured(text, "bold", sys.stdout) if takes_colour(sys.stderr) else text
 
 
 def _is_hidden(parameter: Parameter) -> bool:

@@ -94,9 +94,9 @@ def predict(
     """Say what is on photos, or that it is nothing the model knows.
 
     Examples:
-        petclassify predict img.jpg                         # a file, or many
-        petclassify predict holiday/ --output results.csv   # a folder, into a file
-        petclassify predict img.jpg --model models/latest   # with the last run's model
+        petclassify predict img.jpg                        # a file, or many
+        petclassify predict holiday/ --output results.csv  # a folder, into a file
+        petclassify predict img.jpg --model models/pets    # with a run's model
 
     """
     from petclassify.runtime.predict import predict as run
