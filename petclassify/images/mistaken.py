@@ -11,7 +11,6 @@ from pathlib import Path
 
 from petclassify.errors import DataError
 from petclassify.images.other_files import ARCHIVES, MODELS, unread_photos
-from petclassify.images.public_sets import PUBLIC_SETS
 from petclassify.images.walk import UnlistableError, is_image_name, list_folder, nearest
 
 _DEEPEST = 5  # levels of folders that hold nothing but one folder
@@ -60,6 +59,8 @@ def empty_class(folder: Path) -> DataError:
 
 def _near(path: Path) -> Path | None:
     """What is there, or can be fetched, and is called nearly so."""
+    from petclassify.images.public_sets import PUBLIC_SETS  # it loads what downloads
+
     names = list(PUBLIC_SETS) if len(path.parts) == 1 else []
     with suppress(OSError):
         names += sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir())
