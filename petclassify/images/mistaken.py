@@ -77,9 +77,8 @@ def _data_set_below(folders: list[Path]) -> Path | None:
     for _ in range(_DEEPEST):
         if len(folders) != 1:
             return None
-        with suppress(UnlistableError):
-            if _is_data_set(folders[0]):
-                return folders[0]
+        if _is_data_set(folders[0]):
+            return folders[0]
         folders = _folders(folders[0])
     return None
 
