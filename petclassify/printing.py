@@ -129,7 +129,8 @@ def _folded(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     name, *others = zip(*rows, strict=True)
     table, left = [name], 2
     for column in others:
-        if max(map(len, _aligned(list(zip(*table, column, strict=True)), left))) > width:
+        lines = _aligned(list(zip(*table, column, strict=True)), left)
+        if len(table) > 1 and max(map(len, lines)) > width:
             yield from _aligned(list(zip(*table, strict=True)), left)
             yield ""
             table, left = [name], 1

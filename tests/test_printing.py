@@ -23,7 +23,7 @@ NAMES = ("zoo/lenet5", "zoo/densenet121_instance", "tf_efficientnet_lite0")
 
 @pytest.fixture
 def comparison() -> Comparison:
-    figures = (224, 10, 1234.5, 0.9, 0.25, 0.9, 0.25, 12.5, 7_000_000, 10**9, 10**7, ())
+    figures = (224, 10, 1234.5, 400, 0.9, 0.25, 0.9, 0.25, 12.5, 7_000_000, 10**9, 10**7, ())
     rows = [Compared(name, "none", *figures) for name in NAMES]
     return Comparison("cats", rows, {})
 
