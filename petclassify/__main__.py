@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+_ERROR = "error:"
+
 
 def main() -> None:
     """Run the command line; the exit codes are those of `errors.ExitCode`."""
@@ -30,6 +32,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     _prepare_process(debug)
     from petclassify.cli import app
+    from petclassify.colours import coloured
 
     try:
         _handle_signals(_stop)
@@ -44,6 +47,8 @@ def main() -> None:
         if debug:
             raise
         message, code = _explain(error)
+        if message.startswith(_ERROR):
+            message = coloured(_ERROR, "red", sys.stderr) + message.removeprefix(_ERROR)
         sys.stderr.write(f"{message}\n")
     # A last collection over all of torch's objects would take a second, for nothing.
     gc.disable()
@@ -118,21 +123,33 @@ def _explain(error: Exception) -> tuple[str, int]:
     from petclassify.runtime.output import printable
 
     if isinstance(error, PetclassifyError):
-        return f"error: {printable(str(error))}", error.exit_code
+        return f"{_ERROR} {printable(str(error))}", error.exit_code
     if isinstance(error, TyperException):
         message = error.format_message()
         # A command without arguments raises its help text, which speaks for itself.
         is_help = message.startswith("Usage:")
-        return message if is_help else f"error: {message} See --help", ExitCode.USAGE
+        return message if is_help else f"{_ERROR} {_plainly(error, message)}", ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f"{printable(str(error.filename))}: " if error.filename else ""
         fix = "Free some space and run the command again"
-        return f"error: {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
+        return f"{_ERROR} {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",
         ExitCode.BUG,
     )
+
+
+def _plainly(error: Exception, message: str) -> str:
+    """Typer's message in the words of people, and where to look."""
+    for theirs, ours in (
+        ("a valid int range", "a whole number"),
+        ("a valid float range", "a number"),
+    ):
+        message = message.replace(theirs, ours)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "petclassify"
+    return f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See {command} --help"
 
 
 if __name__ == "__main__":

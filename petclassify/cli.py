@@ -12,15 +12,18 @@ import typer
 
 import petclassify
 from petclassify.commands import data, demo, explain, networks, predict, serve, train
+from petclassify.help import HelpfulCommand, HelpfulGroup
 
 app = typer.Typer(
-    help="From a folder of photos to a classifier you can deploy anywhere.",
+    cls=HelpfulGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 data_app = typer.Typer(
-    help="Data sets: drawn, public, and a look at your own.",
+    cls=HelpfulGroup,
+    help="Data sets: draw some, fetch public ones, check or preview yours.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,16 +39,25 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """From a folder of photos to a classifier you can deploy anywhere."""
+    """From a folder of photos to a classifier you can deploy anywhere.
+
+    Examples:
+        petclassify demo             # the whole way, on drawn cats and dogs
+        petclassify train photos     # photos/cats/*.jpg, photos/dogs/*.jpg
+        petclassify predict img.jpg  # with the model last trained
+        petclassify COMMAND --help   # the options of a command
+
+    """
 
 
 for command in (
     *(train.train, predict.predict, predict.evaluate, explain.explain, train.export),
     *(networks.compare, networks.networks, serve.serve, demo.demo),
 ):
-    app.command()(command)
+    app.command(cls=HelpfulCommand)(command)
 for command in (data.draw, data.fetch, data.check, data.preview):
-    data_app.command()(command)
+    data_app.command(cls=HelpfulCommand)(command)

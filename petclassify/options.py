@@ -12,12 +12,13 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperOption
 
+from petclassify.completion import backbones, data_sets, weights
 from petclassify.config import (
     NO_AUGMENTATION,
     Augmentation,
@@ -29,14 +30,47 @@ from petclassify.config import (
     Unfreeze,
 )
 from petclassify.errors import UsageError
+from petclassify.help import HelpfulCommand
 
 DATA_ROOT = Path("data")
+
+# The groups of `--help`.
+DATA = "Data"
+NETWORK = "Network"
+TRAINING = "Training"
+MODEL = "Model"
+RUN = "Run"
+OUTPUT = "Output"
+_STEPS = "Steps"
+_SCHEDULE = "Schedule"
+_AGAINST_OVERFITTING = "Against overfitting"
+_CHANGES_OF_PHOTOS = "Random changes of training photos"
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        rich_help_panel=DATA,
+        help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or the name of a public set.",
+        autocompletion=data_sets,
+    ),
+]
+
+ImagesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...",
+        rich_help_panel="Photos",
+        help="Files, folders, or - for stdin.",
+    ),
+]
 
 ModelOption = Annotated[
     Path | None,
     typer.Option(
+        rich_help_panel=MODEL,
         help="Model file or run folder. Default: the model last trained under ./models, "
-        "else the cats and dogs that ship with petclassify."
+        "else the cats and dogs that ship with petclassify.",
     ),
 ]
 
@@ -45,75 +79,156 @@ Preset = Literal["default", "none"]
 _USUAL = Augmentation()
 
 
-def _lever(text: str, least: float = 0, most: float | None = None) -> Any:  # noqa: ANN401
-    return typer.Option(hidden=True, min=least, max=most, help=text)
+def _lever(text: str, group: str, least: float = 0, most: float | None = None) -> Any:  # noqa: ANN401
+    return typer.Option(hidden=True, rich_help_panel=group, min=least, max=most, help=text)
+
+
+def _choice(text: str, group: str) -> Any:  # noqa: ANN401
+    return typer.Option(hidden=True, rich_help_panel=group, metavar="NAME", help=text)
 
 
 def _change(text: str, name: str, least: float = 0, most: float = 1) -> Any:  # noqa: ANN401
-    return _lever(f"{text} Default: {getattr(_USUAL, name):g}.", least, most)
+    usual = getattr(_USUAL, name)
+    return _lever(f"{text} Default: {usual:g}.", _CHANGES_OF_PHOTOS, least, most)
 
 
 ImageSizeOption = Annotated[
     int | None,
-    typer.Option(min=16, max=2048, help="Window. Default: the backbone's."),
+    typer.Option(
+        rich_help_panel=NETWORK,
+        min=16,
+        max=2048,
+        help="Side of the window in pixels. Default: the backbone's.",
+    ),
 ]
 SeedOption = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="Decides splits, folds and all that is random.")
+    int,
+    typer.Option(
+        rich_help_panel=RUN,
+        min=0,
+        max=2**32 - 1,
+        help="Decides splits and all that is random.",
+    ),
 ]
 CacheOption = Annotated[
-    Path | None, typer.Option(help="Folder of features. Default: the user's own.")
+    Path | None,
+    typer.Option(rich_help_panel=RUN, help="Folder of features. Default: the user's own."),
 ]
 
-DataRootOption = Annotated[Path, typer.Option(help="Folder of public data sets.")]
+DataRootOption = Annotated[
+    Path, typer.Option(rich_help_panel=DATA, help="Folder of public data sets.")
+]
 
 MaxBadOption = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of photos that may be unreadable.")
+    float,
+    typer.Option(
+        rich_help_panel=DATA, min=0, max=1, help="Share of photos that may be unreadable."
+    ),
 ]
 
-ExcludeOption = Annotated[Path | None, typer.Option(help="List of photos to leave out.")]
-BackboneOption = Annotated[str, typer.Option(help="As petclassify networks lists them.")]
+ExcludeOption = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=DATA, help="List of photos to leave out, see data check."),
+]
+BackboneOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=NETWORK,
+        help="As petclassify networks lists them.",
+        autocompletion=backbones,
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=NETWORK,
+        metavar="FILE",
+        help="'pretrained', 'none', or a .safetensors or .pth file.",
+        autocompletion=weights,
+    ),
+]
+
+
+class FigureFormat(StrEnum):
+    """How figures are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FigureFormatOption = Annotated[
+    FigureFormat,
+    typer.Option("--format", rich_help_panel=OUTPUT, help="For people, or for programs."),
+]
 
 UnfreezeOption = Annotated[
-    Unfreeze | None, typer.Option(help="Layers that train too: last stage; stage by stage; all.")
+    Unfreeze | None,
+    typer.Option(
+        rich_help_panel=TRAINING,
+        metavar="NAME",
+        help="Layers that train too: none, last (the last stage), gradual (stage by stage) or all.",
+    ),
 ]
 EpochsOption = Annotated[
     int | None,
-    typer.Option(min=1, max=10_000, help="Default: 4; of zoo/NAME, 10."),
+    typer.Option(rich_help_panel=TRAINING, min=1, max=10_000, help="Default: 4; of zoo/NAME, 10."),
 ]
-MinutesOption = Annotated[float, _lever("Time for all epochs, in place of their number.", 0)]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
+MinutesOption = Annotated[float, _lever("Time for all epochs, not their number.", _STEPS)]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", rich_help_panel=RUN, help="Go on with an interrupted run.")
+]
 TensorboardOption = Annotated[
-    bool, typer.Option("--tensorboard", help="Log epochs for TensorBoard too.")
+    bool,
+    typer.Option("--tensorboard", rich_help_panel=RUN, help="Log epochs for TensorBoard too."),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where open layers train.")]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        rich_help_panel=TRAINING,
+        metavar="NAME",
+        help="Where layers train: auto, cpu, cuda or mps.",
+    ),
+]
 PresetOption = Annotated[
-    Preset, typer.Option("--augment", help="Random changes of training photos.")
+    Preset,
+    typer.Option(
+        "--augment",
+        rich_help_panel=TRAINING,
+        metavar="NAME",
+        show_default=False,
+        help="Random changes of photos: default, or none at all.",
+    ),
 ]
 
-BatchSizeOption = Annotated[int, _lever("Photos per step.", 1, 65_536)]
-OptimizerOption = Annotated[OptimizerName, typer.Option(hidden=True, help="Rule of the steps.")]
+BatchSizeOption = Annotated[int, _lever("Photos per step.", _STEPS, 1, 65_536)]
+OptimizerOption = Annotated[OptimizerName, _choice("adamw, adam or sgd.", _STEPS)]
 LrOption = Annotated[
-    float | None, _lever("Of the head and the last stage. Default: by the optimizer.", 1e-12)
+    float | None,
+    _lever("Of the head and the last stage. Default: by optimizer.", _STEPS, 1e-12),
 ]
-LayerDecayOption = Annotated[float, _lever("Factor on the rate per stage to the stem.", 0, 1)]
-MomentumOption = Annotated[float, _lever("Of SGD.", 0, 1)]
-WeightDecayOption = Annotated[float, _lever("L2; not on biases and norms.")]
-L1Option = Annotated[float, _lever("L1; not on biases and norms.")]
-DropoutOption = Annotated[float, _lever("Before the head.", 0, 0.99)]
-LabelSmoothingOption = Annotated[float, _lever("Share spread over all classes.", 0, 0.99)]
+LayerDecayOption = Annotated[float, _lever("Factor on the rate per stage down.", _STEPS, 0, 1)]
+MomentumOption = Annotated[float, _lever("Of SGD.", _STEPS, 0, 1)]
+WeightDecayOption = Annotated[float, _lever("L2; not on biases and norms.", _AGAINST_OVERFITTING)]
+L1Option = Annotated[float, _lever("L1; not on biases and norms.", _AGAINST_OVERFITTING)]
+DropoutOption = Annotated[float, _lever("Before the head.", _AGAINST_OVERFITTING, 0, 0.99)]
+LabelSmoothingOption = Annotated[
+    float, _lever("Share spread over all classes.", _AGAINST_OVERFITTING, 0, 0.99)
+]
 ClassWeightsOption = Annotated[
-    ClassWeights, typer.Option(hidden=True, help="balanced: rare classes count more.")
+    ClassWeights,
+    _choice("none; balanced counts rare ones more.", _AGAINST_OVERFITTING),
 ]
 ScheduleOption = Annotated[
-    ScheduleName, typer.Option(hidden=True, help="How the rate falls after the warm-up.")
+    ScheduleName,
+    _choice("cosine, step, plateau or constant.", _SCHEDULE),
 ]
-WarmupOption = Annotated[float, _lever("Epochs in which the rate rises.")]
-PatienceOption = Annotated[int, _lever("Epochs without a better one, then stop; 0: never.")]
-EmaOption = Annotated[float, _lever("Decay of an average of weights; 0: off.", 0, 0.99999)]
-ClipGradOption = Annotated[float, _lever("Largest gradient norm; 0: off.")]
-PrecisionOption = Annotated[
-    Precision, typer.Option(hidden=True, help="Of open layers; auto measures.")
+WarmupOption = Annotated[float, _lever("Epochs in which the rate rises.", _SCHEDULE)]
+PatienceOption = Annotated[int, _lever("Epochs without gain, then stop; 0: never.", _SCHEDULE)]
+EmaOption = Annotated[
+    float, _lever("Decay of an average of weights; 0: off.", _AGAINST_OVERFITTING, 0, 0.99999)
 ]
+ClipGradOption = Annotated[float, _lever("Largest gradient norm; 0: off.", _STEPS)]
+PrecisionOption = Annotated[Precision, _choice("Of open layers: auto, fp32 or bf16.", _STEPS)]
 
 HflipOption = Annotated[float | None, _change("Probability of a mirror image.", "hflip")]
 VflipOption = Annotated[float | None, _change("Of turning upside down.", "vflip")]
@@ -140,11 +255,8 @@ def require_numbers(**given: float) -> None:
 
 
 def _show_levers(context: typer.Context, asked: bool) -> None:
-    if asked:
-        for parameter in context.command.params:
-            if isinstance(parameter, TyperOption):
-                parameter.hidden = not parameter.hidden
-        typer.echo(context.get_help())
+    if asked and isinstance(context.command, HelpfulCommand):
+        typer.echo(context.command.levers_page(context))
         raise typer.Exit
 
 
@@ -154,7 +266,7 @@ HelpLeversOption = Annotated[
         "--help-levers",
         callback=_show_levers,
         is_eager=True,
-        help="Show the levers of fine-tuning and augmentation.",
+        help="Show the options of fine-tuning and augmentation.",
     ),
 ]
 

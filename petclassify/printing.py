@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from petclassify.runtime.output import printable
+from petclassify.runtime.output import padded, printable, screen_width
 
 if TYPE_CHECKING:
     from petclassify.learn.backbones.catalogue import Catalogue
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from petclassify.report.metrics import Metrics
 
 _LISTED_CLASSES = 10
+_LONGEST_LINE = 120
 
 
 def figure_lines(by_name: Mapping[str, Metrics]) -> Iterator[str]:
@@ -27,12 +29,13 @@ def figure_lines(by_name: Mapping[str, Metrics]) -> Iterator[str]:
 
 def class_lines(metrics: Metrics) -> Iterator[str]:
     """Precision, recall and F1, a row per class."""
-    width = max(12, *(len(printable(name)) + 2 for name in metrics.per_class))
+    width = max(12, *(screen_width(printable(name)) + 2 for name in metrics.per_class))
     yield f"{'class':{width}}{'photos':>8}{'precision':>11}{'recall':>9}{'F1':>9}"
     for name, one in metrics.per_class.items():
         shares = [one.precision, one.recall, one.f1]
         shown = ["-" if share is None else f"{share:.2%}" for share in shares]
-        yield f"{printable(name):{width}}{one.count:8d}{shown[0]:>11}{shown[1]:>9}{shown[2]:>9}"
+        label = padded(printable(name), width)
+        yield f"{label}{one.count:8d}{shown[0]:>11}{shown[1]:>9}{shown[2]:>9}"
 
 
 def layer_lines(table: LayerTable, depth: int | None) -> Iterator[str]:
@@ -62,22 +65,42 @@ def layer_lines(table: LayerTable, depth: int | None) -> Iterator[str]:
     )
 
 
-def catalogue_lines(catalogue: Catalogue) -> Iterator[str]:
-    """The names that --backbone takes, timm's by family."""
+def catalogue_lines(catalogue: Catalogue, width: int) -> Iterator[str]:
+    """The names that --backbone takes, timm's by family; as many of those as fit in a line."""
+    width = min(width, _LONGEST_LINE)
     yield "From scratch:"
-    yield f"  {'  '.join(catalogue.zoo)}"
+    yield from _filled(catalogue.zoo, width)
     yield "Pretrained, weights come with the install:"
-    yield f"  {'  '.join(catalogue.offline)}"
-    yield "Pretrained, weights from the hub or --weights FILE (timm; families and first names):"
+    yield from _filled(catalogue.offline, width)
+    yield "Pretrained, weights from the hub or --weights FILE (timm's families):"
     for family, names in catalogue.families.items():
-        shown = "  ".join(names[:3])
-        yield f"  {family:24}{len(names):5}  {shown}"
+        start = f"  {family:24}{len(names):5}"
+        for name in names:
+            if len(start) + 2 + len(name) > width:
+                break
+            start += f"  {name}"
+        yield start
     yield ""
     yield "petclassify networks 'resnet*'  lists names; petclassify networks NAME  shows its layers"
 
 
-def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """A row per network, the best on val first; then what failed, and why."""
+def _filled(names: Sequence[str], width: int) -> list[str]:
+    indent = " " * 2
+    filled = textwrap.fill(
+        "  ".join(names),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    return filled.splitlines()
+
+
+def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
+    """A row per network, the best on val first; then what failed, and why.
+
+    Columns that do not fit in the width go on in a table below.
+    """
     head = ("network", "weights", "px", "val acc.", "log loss", "test acc.", "epochs", "seconds")
     cells = [
         (
@@ -96,9 +119,23 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         )
         for one in comparison.ranked()
     ]
-    yield from _aligned([(*head, "ms/photo", "parameters", "MACs", "file"), *cells], left=2)
+    yield from _folded([(*head, "ms/photo", "parameters", "MACs", "file"), *cells], width)
     for network, reason in comparison.failures.items():
         yield f"failed: {network}: {reason}"
+
+
+def _folded(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Columns in as few tables as the width allows; each begins with the first column."""
+    name, *others = zip(*rows, strict=True)
+    table, left = [name], 2
+    for column in others:
+        lines = _aligned(list(zip(*table, column, strict=True)), left)
+        if len(table) > 1 and max(map(len, lines)) > width:
+            yield from _aligned(list(zip(*table, strict=True)), left)
+            yield ""
+            table, left = [name], 1
+        table.append(column)
+    yield from _aligned(list(zip(*table, strict=True)), left)
 
 
 def check_lines(result: CheckResult, kinds: Sequence[Kind], top: int = 5) -> Iterator[str]:
@@ -126,10 +163,10 @@ def check_lines(result: CheckResult, kinds: Sequence[Kind], top: int = 5) -> Ite
 def _aligned(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
     """Columns as wide as their widest cell, the first ones to the left."""
     shown = [[printable(cell) for cell in row] for row in rows]  # as wide as `show` prints it
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    widths = [max(map(screen_width, column)) for column in zip(*shown, strict=True)]
     for row in shown:
         cells = [
-            f"{cell:{width}}" if place < left else f"{cell:>{width}}"
+            padded(cell, width) if place < left else f"{cell:>{width}}"
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()

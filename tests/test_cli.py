@@ -198,3 +198,19 @@ def test_demo_goes_the_whole_way(
     assert Path("models/latest/model.onnx").is_file()
     assert "report.html" in done.out
     assert "petclassify train DIR" in done.out
+
+
+def test_a_misspelt_backbone_is_refused_before_torch_and_the_hub(
+    petclassify: Run, drawn_pets: Path
+) -> None:
+    done = petclassify("train", drawn_pets, "--backbone", "resnet81")
+    assert (done.code, done.err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "unknown backbone 'resnet81': did you mean resnet18" in done.err
+
+
+@pytest.mark.parametrize("given", ["none", ".", __file__])
+def test_what_is_no_run_folder_is_named_for_what_it_is(petclassify: Run, given: str) -> None:
+    says = {"none": "no such run folder", ".": "not a run folder", __file__: "is a file"}[given]
+    done = petclassify("export", given)
+    assert (done.code, done.err.count("\n")) == (ExitCode.MODEL, 1)
+    assert says in done.err

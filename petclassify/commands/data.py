@@ -10,21 +10,26 @@ import typer
 
 from petclassify.commands.shared import (
     TRAIN_MODULES,
-    FigureFormat,
     collect_from_now_on,
     located,
     require_extra,
     show,
     show_as,
 )
+from petclassify.completion import public_sets
 from petclassify.config import DEFAULT_BACKBONE, ZOO_PREFIX, Augmentation, TrainConfig
 from petclassify.errors import UsageError
 from petclassify.images.exclusions import write_exclusions
 from petclassify.options import (
+    DATA,
     DATA_ROOT,
+    OUTPUT,
     BackboneOption,
     CacheOption,
+    DataArgument,
     DataRootOption,
+    FigureFormat,
+    FigureFormatOption,
     ImageSizeOption,
     SeedOption,
     takes_augmentation,
@@ -33,13 +38,22 @@ from petclassify.printing import check_lines
 
 
 def draw(
-    folder: Annotated[Path, typer.Argument(help="New folder to fill.")] = Path("data/drawn-pets"),
-    count: Annotated[int, typer.Option(min=2, max=100_000, help="Pictures in all.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pets.")] = 0,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", rich_help_panel=DATA, help="New folder to fill.")
+    ] = Path("data/drawn-pets"),
+    count: Annotated[
+        int, typer.Option(rich_help_panel=DATA, min=2, max=100_000, help="Pictures in all.")
+    ] = 200,
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=DATA, min=0, help="The same one draws the same pets.")
+    ] = 0,
 ) -> None:
     """Draw cats and dogs, to try things on without photos.
 
-    Example: petclassify data draw data/drawn-pets
+    Examples:
+        petclassify data draw                   # 200 pictures in data/drawn-pets
+        petclassify data draw pets --count 1000
+
     """
     from petclassify.images.drawn_pets import draw_pets
 
@@ -49,13 +63,23 @@ def draw(
 
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="fashion-mnist, mnist, cifar10, oxford-pets or cats-vs-dogs.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            rich_help_panel=DATA,
+            help="fashion-mnist, mnist, cifar10, oxford-pets, cats-vs-dogs.",
+            autocompletion=public_sets,
+        ),
     ],
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """Fetch a public data set, checked by its SHA-256; a broken download goes on.
+    """Fetch a public data set.
 
-    Example: petclassify data fetch fashion-mnist
+    It is checked by its SHA-256. A broken download goes on where it was.
+
+    Examples:
+        petclassify data fetch fashion-mnist  # into data/fashion-mnist
+
     """
     require_extra("train", TRAIN_MODULES)
     from petclassify.learn.data.public_data import fetch as run
@@ -64,23 +88,33 @@ def fetch(
 
 
 def check(
-    data: Annotated[Path, typer.Argument(help="Data set, as for train.")],
+    data: DataArgument,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for check.json and check.html. Default: DATA-check.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            help="Folder of the page. Default: DATA-check.",
+        ),
     ] = None,
     write_exclude: Annotated[
-        Path | None, typer.Option(help="List for train --exclude, to look through and edit.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, help="List for train --exclude, to look through and edit."
+        ),
     ] = None,
     backbone: BackboneOption = DEFAULT_BACKBONE,
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
     cache: CacheOption = None,
     data_root: DataRootOption = DATA_ROOT,
-    output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
+    output_format: FigureFormatOption = FigureFormat.TABLE,
 ) -> None:
-    """Find wrong labels, copies and broken files, and show them on a page. Changes nothing.
+    """Find wrong labels, copies and broken files. Changes nothing.
 
-    Example: petclassify data check data/catsdogs --write-exclude exclude.csv
+    Examples:
+        petclassify data check photos                              # makes a page
+        petclassify data check photos --write-exclude exclude.csv  # and a list
+
     """
     require_extra("train", TRAIN_MODULES)
     if backbone.startswith(ZOO_PREFIX):
@@ -120,16 +154,21 @@ def check(
 
 @takes_augmentation
 def preview(
-    data: Annotated[Path, typer.Argument(help="Folder, as for train.")],
+    data: DataArgument,
     augmentation: Augmentation,
     image_size: ImageSizeOption = None,
     seed: SeedOption = 0,
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("preview.png"),
+    out: Annotated[Path, typer.Option(rich_help_panel=OUTPUT, help="PNG to write.")] = Path(
+        "preview.png"
+    ),
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """Show what augmentation does to a data set's photos, as a picture.
+    """Show what augmentation does to photos, as a picture.
 
-    Example: petclassify data preview data/catsdogs --rotate 30
+    Examples:
+        petclassify data preview photos               # as train changes them
+        petclassify data preview photos --rotate 30   # with a change of yours
+
     """
     require_extra("train", TRAIN_MODULES)
     from petclassify.images.index import read_index

@@ -15,14 +15,22 @@ from petclassify.commands.shared import (
 )
 from petclassify.commands.train import run_training
 from petclassify.config import TrainConfig
+from petclassify.options import DATA
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--data", help="Where the drawn pets go.")] = Path(
-        "data/drawn-pets"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--data", rich_help_panel=DATA, help="Where the drawn pets go.")
+    ] = Path("data/drawn-pets"),
 ) -> None:
-    """Go the whole way on drawn pets: draw, train, export, predict. A minute, offline."""
+    """Draw pets, train on them, and predict: the whole way, offline.
+
+    It takes about a minute.
+
+    Examples:
+        petclassify demo
+
+    """
     from petclassify.images.drawn_pets import draw_pets
 
     if not folder.exists():

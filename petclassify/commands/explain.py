@@ -11,22 +11,25 @@ import typer
 
 from petclassify.commands.shared import chosen_model, collect_from_now_on, require_extra
 from petclassify.errors import ExitCode, ImageError, ModelError, NoActivationMapsError
-from petclassify.options import ModelOption
+from petclassify.options import OUTPUT, ImagesArgument, ModelOption
 
 if TYPE_CHECKING:
     from petclassify.runtime.explain import Explanation
 
 
 def explain(
-    images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, or - for stdin.")
-    ],
+    images: ImagesArgument,
     model: ModelOption = None,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("explained"),
+    out: Annotated[
+        Path, typer.Option(rich_help_panel=OUTPUT, help="Folder for the pictures.")
+    ] = Path("explained"),
 ) -> None:
-    """Show where on each photo a model saw what it says: a heat map over the photo.
+    """Show where a model looked: a heat map over each photo.
 
-    Example: petclassify explain img.jpg
+    Examples:
+        petclassify explain img.jpg                  # into the folder explained/
+        petclassify explain holiday/ --out looked    # a folder of photos
+
     """
     from petclassify.runtime.classifier import Classifier
     from petclassify.runtime.explain import explain_photos

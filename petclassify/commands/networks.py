@@ -9,18 +9,25 @@ import typer
 
 from petclassify.commands.shared import (
     TRAIN_MODULES,
-    FigureFormat,
     collect_from_now_on,
     located,
     require_extra,
     show,
     show_as,
+    terminal_width,
 )
+from petclassify.completion import backbones, several_backbones
 from petclassify.config import DEFAULT_BACKBONE, Augmentation
 from petclassify.errors import ExitCode, UsageError
 from petclassify.options import (
     DATA_ROOT,
+    NETWORK,
+    OUTPUT,
+    RUN,
+    DataArgument,
     DataRootOption,
+    FigureFormat,
+    FigureFormatOption,
     MaxBadOption,
     SeedOption,
     require_numbers,
@@ -33,39 +40,65 @@ DEFAULT_NETWORKS = (
     + DEFAULT_BACKBONE
 )
 
+SCRATCH = "Networks from scratch"
+
 
 @takes_augmentation
 def compare(
-    data: Annotated[Path, typer.Argument(help="Data set, as for train.")],
+    data: DataArgument,
     augmentation: Augmentation,
     networks: Annotated[
         str,
         typer.Option(
+            rich_help_panel=NETWORK,
+            metavar="A,B,...",
             show_default=False,
-            help=f"With commas between. Default: the zoo and {DEFAULT_BACKBONE}.",
+            help=f"Names. Default: the zoo and {DEFAULT_BACKBONE}.",
+            autocompletion=several_backbones,
         ),
     ] = DEFAULT_NETWORKS,
     epochs: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Of networks from scratch. Default: 10.")
+        int | None,
+        typer.Option(
+            rich_help_panel=SCRATCH, min=1, max=10_000, help="Passes over the photos. Default: 10."
+        ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="For each network from scratch, not epochs.")
+        float | None,
+        typer.Option(
+            rich_help_panel=SCRATCH, min=0.01, help="For each network, in place of epochs."
+        ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=16, max=2048, help="Window of networks from scratch. Default: their own."),
+        typer.Option(
+            rich_help_panel=SCRATCH,
+            min=16,
+            max=2048,
+            help="Side of the window in pixels. Default: each one's own.",
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Photos per step.")] = 32,
+    batch_size: Annotated[
+        int,
+        typer.Option(rich_help_panel=SCRATCH, min=1, max=65_536, help="Photos per step."),
+    ] = 32,
     max_bad: MaxBadOption = 0.01,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; goes on there. Default: models/DATA-comparison.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=RUN,
+            help="Folder; goes on there. Default: models/DATA-comparison.",
+        ),
     ] = None,
     data_root: DataRootOption = DATA_ROOT,
 ) -> None:
-    """Train networks the same way on the same split, and set them side by side.
+    """Train several networks the same way, and set them side by side.
 
-    Example: petclassify compare data/catsdogs --networks zoo/resnet18,resnet18 --minutes 2
+    Examples:
+        petclassify compare photos --minutes 2  # all of the zoo, and the default
+        petclassify compare photos --networks zoo/lenet5,tf_efficientnet_lite0
+
     """
     require_extra("train", TRAIN_MODULES)
     if epochs and minutes:
@@ -89,7 +122,7 @@ def compare(
     )
     collect_from_now_on()
     comparison = run(config)
-    show(comparison_lines(comparison))
+    show(comparison_lines(comparison, terminal_width()))
     show(["", f"files  {config.out}/comparison.csv, .json, .png"])
     if comparison.failures:
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
@@ -97,22 +130,43 @@ def compare(
 
 def networks(
     name: Annotated[
-        str | None, typer.Argument(help="A timm name or zoo/NAME; 'resnet*' lists names.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            rich_help_panel=NETWORK,
+            help="A timm name or zoo/NAME; 'resnet*' lists names.",
+            autocompletion=backbones,
+        ),
     ] = None,
     input_shape: Annotated[
-        str | None, typer.Option("--input", help="CxHxW. Default: colour, the network's window.")
+        str | None,
+        typer.Option(
+            "--input",
+            rich_help_panel=NETWORK,
+            metavar="CxHxW",
+            help="One image. Default: colour, the network's window.",
+        ),
     ] = None,
-    num_classes: Annotated[int, typer.Option(min=1, help="Of the classifier.")] = 1000,
+    num_classes: Annotated[
+        int, typer.Option(rich_help_panel=NETWORK, min=1, help="Of the classifier.")
+    ] = 1000,
     depth: Annotated[
-        int | None, typer.Option(min=1, help="Show layers within layers so far. Default: all.")
+        int | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, min=1, help="Show layers within layers so far. Default: all."
+        ),
     ] = None,
-    output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
+    output_format: FigureFormatOption = FigureFormat.TABLE,
 ) -> None:
-    """List networks, or show the layers of one: shapes, parameters, multiply-accumulates.
+    """List networks, or show the layers of one.
 
-    Examples: petclassify networks
+    Of each layer: output shape, parameters, multiply-accumulates.
 
-    petclassify networks zoo/resnet18 --input 1x224x224 --depth 1
+    Examples:
+        petclassify networks                         # what --backbone takes
+        petclassify networks 'resnet*'               # names like these
+        petclassify networks zoo/resnet18 --depth 1  # its layers
+
     """
     require_extra("train", TRAIN_MODULES)
     from petclassify.learn.backbones import catalogue
@@ -120,7 +174,7 @@ def networks(
 
     if name is None:
         found = catalogue.read_catalogue()
-        show_as(output_format, found.to_dict(), catalogue_lines(found))
+        show_as(output_format, found.to_dict(), catalogue_lines(found, terminal_width()))
     elif set(name) & set("*?["):
         names = catalogue.matching(name)
         show_as(output_format, names, names)

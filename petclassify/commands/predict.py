@@ -10,7 +10,6 @@ import typer
 
 from petclassify.commands.shared import (
     REPORT_MODULES,
-    FigureFormat,
     chosen_model,
     collect_from_now_on,
     command_line,
@@ -20,10 +19,17 @@ from petclassify.commands.shared import (
     show,
     show_as,
 )
+from petclassify.completion import data_sets
 from petclassify.errors import ExitCode
 from petclassify.options import (
+    DATA,
     DATA_ROOT,
+    MODEL,
+    OUTPUT,
     DataRootOption,
+    FigureFormat,
+    FigureFormatOption,
+    ImagesArgument,
     ModelOption,
 )
 from petclassify.printing import class_lines, figure_lines
@@ -48,45 +54,50 @@ class Engine(StrEnum):
 
 
 def predict(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE...", help="Files, folders, or - for stdin; with Ray also s3://... ."
-        ),
-    ],
+    images: ImagesArgument,
     model: ModelOption = None,
     output_format: Annotated[
         RowFormat | None,
         typer.Option(
-            "--format", help="A table for people, rows for programs. Default: as --output ends."
+            "--format",
+            rich_help_panel=OUTPUT,
+            metavar="NAME",
+            help="table, for people, or jsonl, csv, parquet. Default: as --output ends.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
+            rich_help_panel=OUTPUT,
             help="File to write. Default: stdout. If the command is stopped or killed, the same "
-            "one goes on (csv, jsonl, parquet)."
+            "one goes on (csv, jsonl, parquet).",
         ),
     ] = None,
     engine: Annotated[
         Engine,
         typer.Option(
-            help="Where photos are scored: here, or by Ray, on the cluster that RAY_ADDRESS "
-            "names (else one of its own, on this machine)."
+            rich_help_panel=MODEL,
+            metavar="NAME",
+            help="local, or ray: on the cluster that RAY_ADDRESS names, else on this machine; "
+            "reads s3://... too.",
         ),
     ] = Engine.LOCAL,
     force: Annotated[
         bool,
         typer.Option(
             "--force",
+            rich_help_panel=OUTPUT,
             help="In the table, label unknown photos too. Other formats always have both.",
         ),
     ] = False,
 ) -> None:
-    """Say what is on photos, or that it is unlike anything the model learned from.
+    """Say what is on photos, or that it is nothing the model knows.
 
-    Example: petclassify predict img.jpg holiday/ --format jsonl
-    Example: petclassify predict archive/ --output results.parquet
+    Examples:
+        petclassify predict img.jpg                        # a file, or many
+        petclassify predict holiday/ --output results.csv  # a folder, into a file
+        petclassify predict img.jpg --model models/pets    # with a run's model
+
     """
     from petclassify.runtime.predict import predict as run
 
@@ -109,16 +120,27 @@ def predict(
 
 def evaluate(
     data: Annotated[
-        Path, typer.Argument(help="Labelled folder; of splits, test is judged, else all of it.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            rich_help_panel=DATA,
+            help="Folder of class folders; of splits, test is judged.",
+            autocompletion=data_sets,
+        ),
     ],
     model: ModelOption = None,
     data_root: DataRootOption = DATA_ROOT,
-    output_format: Annotated[FigureFormat, typer.Option("--format")] = FigureFormat.TABLE,
-    report: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    output_format: FigureFormatOption = FigureFormat.TABLE,
+    report: Annotated[Path, typer.Option(rich_help_panel=OUTPUT, help="The page to write.")] = Path(
+        "report.html"
+    ),
 ) -> None:
-    """Measure a model file on labelled photos, and make a page of it.
+    """Measure a model on labelled photos, and make a page of it.
 
-    Example: petclassify evaluate data/catsdogs --model models/latest
+    Examples:
+        petclassify evaluate photos                        # the default model
+        petclassify evaluate photos --model models/latest  # the last run's
+
     """
     from petclassify.images.public_sets import fetched_folder
     from petclassify.report.evaluate import evaluate as run

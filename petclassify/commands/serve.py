@@ -16,13 +16,22 @@ SERVE_MODULES = ("starlette", "uvicorn", "python_multipart", "prometheus_client"
 def serve(
     model: ModelOption = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")
+        str,
+        typer.Option(
+            rich_help_panel="Address", metavar="IP", help="0.0.0.0: all addresses of this machine."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    port: Annotated[
+        int,
+        typer.Option(rich_help_panel="Address", min=0, max=65535, help="0 takes any free one."),
+    ] = 8000,
 ) -> None:
     """Answer over HTTP, with a page to drop photos on.
 
-    Example: petclassify serve, then open http://127.0.0.1:8000
+    Examples:
+        petclassify serve                        # then open http://127.0.0.1:8000
+        petclassify serve --model models/latest  # the last run's model
+
     """
     require_extra("serve", SERVE_MODULES)
     from petclassify.runtime.serve.gate import is_loopback

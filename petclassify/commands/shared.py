@@ -6,14 +6,15 @@ import gc
 import importlib.util
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 
 import typer
 
 from petclassify.errors import EnvironmentFault
+from petclassify.options import FigureFormat
 from petclassify.runtime.output import printable
 
 TRAIN_MODULES = (
@@ -24,13 +25,6 @@ TRAIN_MODULES = (
 
 
 REPORT_MODULES = ("matplotlib", "jinja2")
-
-
-class FigureFormat(StrEnum):
-    """How figures are printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def require_extra(extra: str, modules: Sequence[str]) -> None:
@@ -114,3 +108,8 @@ def show(lines: Iterable[str]) -> None:
     """Print lines; what could command a terminal is escaped."""
     for line in lines:
         typer.echo(printable(line))
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; a file or a pipe takes any number."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000

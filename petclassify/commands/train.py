@@ -27,12 +27,16 @@ from petclassify.config import (
 )
 from petclassify.errors import UsageError
 from petclassify.options import (
+    DATA,
     DATA_ROOT,
+    MODEL,
+    RUN,
     BackboneOption,
     BatchSizeOption,
     CacheOption,
     ClassWeightsOption,
     ClipGradOption,
+    DataArgument,
     DataRootOption,
     DeviceOption,
     DropoutOption,
@@ -57,6 +61,7 @@ from petclassify.options import (
     UnfreezeOption,
     WarmupOption,
     WeightDecayOption,
+    WeightsOption,
     require_numbers,
     takes_augmentation,
 )
@@ -70,28 +75,27 @@ FIT = FitConfig()
 
 @takes_augmentation
 def train(
-    data: Annotated[
-        Path,
-        typer.Argument(help="DIR/<class>/..., DIR/{train,val,test}/<class>/... or a name."),
-    ],
+    data: DataArgument,
     augmentation: Augmentation,
     backbone: BackboneOption = DEFAULT_BACKBONE,
-    weights: Annotated[
-        str | None, typer.Option(help="'pretrained', 'none', or a .safetensors or .pth file.")
-    ] = None,
+    weights: WeightsOption = None,
     image_size: ImageSizeOption = None,
+    unfreeze: UnfreezeOption = None,
+    epochs: EpochsOption = None,
     seed: SeedOption = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: models/DATA-BACKBONE.")
+        Path | None,
+        typer.Option(rich_help_panel=RUN, help="Run folder. Default: models/DATA-BACKBONE."),
     ] = None,
     max_bad: MaxBadOption = 0.01,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse a photo that lies in two splits.")
+        bool,
+        typer.Option(
+            "--strict", rich_help_panel=DATA, help="Refuse a photo that lies in two splits."
+        ),
     ] = False,
     cache: CacheOption = None,
     data_root: DataRootOption = DATA_ROOT,
-    unfreeze: UnfreezeOption = None,
-    epochs: EpochsOption = None,
     minutes: MinutesOption = FIT.minutes,
     batch_size: BatchSizeOption = FIT.batch_size,
     optimizer: OptimizerOption = FIT.optimizer,
@@ -116,9 +120,10 @@ def train(
 ) -> None:
     """Train a classifier on a folder of photos, judge it, and export it.
 
-    Examples: petclassify train data/catsdogs
+    Examples:
+        petclassify train photos                  # fit the head, in seconds
+        petclassify train photos --unfreeze last  # fine-tune the last stage too
 
-    petclassify train data/catsdogs --unfreeze last --epochs 4
     """
     require_extra("train", TRAIN_MODULES)
     if tensorboard:
@@ -169,26 +174,47 @@ def train(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", rich_help_panel=RUN, help="Run folder, as petclassify train made it."
+        ),
+    ],
     data: Annotated[
-        Path | None, typer.Option(help="Where the run's data set lies now, if it was moved.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=RUN, help="Where the run's data set lies now, if it was moved."
+        ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Compute in 8 bits: a third of the size.")
+        bool,
+        typer.Option(
+            "--int8", rich_help_panel=MODEL, help="Compute in 8 bits: a third of the size."
+        ),
     ] = False,
     fp16_weights: Annotated[
-        bool, typer.Option("--fp16-weights", help="Store weights in 16 bits: half the size.")
+        bool,
+        typer.Option(
+            "--fp16-weights",
+            rich_help_panel=MODEL,
+            help="Store weights in 16 bits: half the size.",
+        ),
     ] = False,
     standalone: Annotated[
         bool,
-        typer.Option("--standalone", help="Resize and crop in the graph, for other languages."),
+        typer.Option(
+            "--standalone",
+            rich_help_panel=MODEL,
+            help="Resize and crop in the graph, for other languages.",
+        ),
     ] = False,
 ) -> None:
-    """Make a run's model file anew from its checkpoint, checked on real photos.
+    """Make a run's model file anew, checked on real photos.
 
-    Examples: petclassify export models/latest
+    Examples:
+        petclassify export models/latest               # from its checkpoint
+        petclassify export models/latest --standalone  # for any language
 
-    petclassify export models/latest --standalone --int8
     """
     if int8 and fp16_weights:
         raise UsageError("--int8 and --fp16-weights are two forms of one file. Choose one")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from petclassify.errors import DataError
+from petclassify.images.mistaken import empty_class, not_a_folder, too_few_classes
 from petclassify.images.walk import Visited, list_folder, walk_images
 
 Split = Literal["train", "val", "test"]
@@ -75,17 +76,13 @@ def read_index(root: Path) -> Index:
 
     """
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root}: {what}. Expected a folder: {root}/<class>/<image>.jpg")
+        raise not_a_folder(root)
     folders, loose_images = list_folder(root)
     split_folders = _split_folders(root, folders)
     if split_folders:
         return _read_given_splits(root, split_folders, folders)
     if loose_images and len(folders) < 2:
-        raise DataError(
-            f"{root}: holds {len(loose_images)} image(s) directly, and no class folders. Expected "
-            f"{root}/<class>/<image>.jpg; if {root.name} is itself a class, give {root.parent}"
-        )
+        raise too_few_classes(root, folders, len(loose_images))
     class_names, samples = _read_classes(root, folders)
     return Index(root, class_names, {"train": samples}, flat=True)
 
@@ -129,7 +126,7 @@ def _read_given_splits(root: Path, found: dict[Split, Path], folders: list[Path]
 
 def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tuple[Sample, ...]]:
     if len(folders) < 2:
-        _refuse_too_few(root, folders)
+        raise too_few_classes(root, folders)
     _refuse_names_alike(root, folders)
     _refuse_mistaken_level(root, folders)
     samples: list[Sample] = []
@@ -138,21 +135,9 @@ def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tup
     for label, folder in enumerate(folders):
         images = list(walk_images(folder, visited))
         if not images:
-            raise DataError(
-                f"{folder}: this class folder holds no images. Add some or remove the folder"
-            )
+            raise empty_class(folder)
         samples += (Sample(path, label) for path in images)
     return tuple(folder.name for folder in folders), tuple(samples)
-
-
-def _refuse_too_few(root: Path, folders: list[Path]) -> None:
-    message = (
-        f"{root}: found {len(folders)} class folder(s), need at least 2. "
-        f"Expected {root}/<class>/<image>.jpg"
-    )
-    if folders and len(list_folder(folders[0])[0]) >= 2:
-        message += f"; did you mean {folders[0]}?"
-    raise DataError(message)
 
 
 def _refuse_names_alike(root: Path, folders: list[Path]) -> None:

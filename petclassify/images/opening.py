@@ -39,6 +39,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from petclassify.errors import ImageError, ImageFault
+from petclassify.images.other_files import remark
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
 MAX_PIXELS = 50_000_000
@@ -168,7 +169,8 @@ def _unidentified(head: bytes, path: Path | None) -> ImageError:
         if accepts is not None and accepts(head) is True:
             reason = f"damaged image: it begins as {name} does, but its header cannot be read"
             return ImageError(ImageFault.DAMAGED, reason, path)
-    return ImageError(ImageFault.NOT_AN_IMAGE, "not an image in a known format", path)
+    reason = f"not an image in a known format{remark(path, head)}"
+    return ImageError(ImageFault.NOT_AN_IMAGE, reason, path)
 
 
 def _check_scans(stream: BinaryIO, size: tuple[int, int]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from petclassify.errors import DataError
@@ -13,6 +14,7 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif"}
     | {".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga"}
 )
+_MOST_NAMES = 10_000
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
@@ -61,6 +63,18 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         folder / entry.name for entry in shown if is_image_name(entry.name) and _may_be_read(entry)
     ]
     return folders, images
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of some names that is spelt most like this one, if one is.
+
+    Of very many only the first are looked at: each takes some microseconds.
+    """
+    import difflib
+
+    lower = {other.lower(): other for other in itertools.islice(names, _MOST_NAMES)}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.7)
+    return lower[near[0]] if near else None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -15,6 +15,7 @@ from petclassify.learn.backbones.sources import (
     may_be_cached,
     require_hub,
 )
+from petclassify.learn.backbones.timm_names import require_timm_name
 
 
 def check_request(config: TrainConfig) -> Index:
@@ -40,6 +41,8 @@ def check_request(config: TrainConfig) -> Index:
                 f"{config.backbone} has no pretrained weights. Leave out --weights to train it "
                 "from scratch, or give the checkpoint of an earlier run"
             )
+    else:
+        require_timm_name(config.backbone)
     if config.fit.unfreeze == "none" and config.fit != FitConfig():
         raise UsageError(
             "with all layers frozen only the head is fitted, which has no epochs and no levers. "

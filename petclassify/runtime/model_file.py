@@ -31,6 +31,7 @@ PROBABILITIES = "probabilities"
 FAMILIARITY = "familiarity"
 HEAD_WEIGHT = "head.weight"  # the initializer, (classes, num_features)
 MAX_MODEL_BYTES = 2**31
+_WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt"})
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,25 @@ def _check_signature(
 
 
 def file_of(model: Path) -> Path:
-    """The model file itself, where a run folder is named."""
-    return model / "model.onnx" if model.is_dir() else model
+    """Return the model file itself, where a run folder is named.
+
+    Raises:
+        ModelError: this is no place of a model file, by its name alone.
+
+    """
+    if model.is_dir():
+        if not os.path.lexists(model / "model.onnx"):
+            raise ModelError(
+                f"{model}: no run folder (no model.onnx in it). Give the folder of a run, such as "
+                "models/latest, or a model file"
+            )
+        return model / "model.onnx"
+    if model.suffix.lower() in _WEIGHTS:
+        raise ModelError(
+            f"{model}: a file of weights, not a model file. Give the model.onnx of its run; "
+            "petclassify export RUN makes it anew"
+        )
+    return model
 
 
 def model_name(model: Path) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from petclassify.colours import coloured
 from petclassify.errors import ImageError, ImageFault, UsageError
 from petclassify.runtime.classifier import Prediction
 from petclassify.runtime.scoring import Scored
@@ -108,21 +109,36 @@ def _csv(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
 
 
 def _table(stream: TextIO, class_names: Sequence[str], *, force: bool) -> WriteRow:
-    width = max(len("error"), *(len(printable(name)) for name in class_names))
+    width = max(len("unknown"), *(screen_width(printable(name)) for name in class_names))
 
     def write(scored: Scored) -> None:
-        outcome = scored.outcome
+        outcome, name = scored.outcome, printable(scored.name)
         if isinstance(outcome, ImageError):
-            reason = printable(outcome.reason)
-            stream.write(f"{'error':{width}}           {printable(scored.name)}: {reason}\n")
+            label = coloured(f"{'error':{width}}", "red", stream)
+            stream.write(f"{label}  {'':7}  {name}: {printable(outcome.reason)}\n")
         elif not outcome.known and not force:
-            closest = f"closest: {printable(outcome.label)}, {outcome.probability:.2f}"
-            stream.write(f"unknown ({closest})  {printable(scored.name)}\n")
+            label = coloured(f"{'unknown':{width}}", "magenta", stream)
+            closest = f"(closest: {printable(outcome.label)}, {outcome.probability:.2f})"
+            stream.write(f"{label}  {'':7}  {name}  {closest}\n")
         else:
-            label = f"{printable(outcome.label):{width}}"
-            stream.write(f"{label}  {outcome.probability:7.2%}  {printable(scored.name)}\n")
+            label = padded(printable(outcome.label), width)
+            stream.write(f"{label}  {outcome.probability:7.2%}  {name}\n")
 
     return write
+
+
+def padded(text: str, width: int) -> str:
+    """The text with blanks after it, `width` columns of a terminal in all."""
+    return text + " " * (width - screen_width(text))
+
+
+def screen_width(text: str) -> int:
+    """How many columns of a terminal a text takes; Chinese signs and emoji take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # loaded for those who need it: it takes 2 ms
+
+    return cell_len(text)
 
 
 def printable(text: str) -> str:

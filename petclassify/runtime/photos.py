@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from petclassify.errors import DataError, ImageError, ImageFault
-from petclassify.images.walk import UnlistableError, walk_past_faults
+from petclassify.images.other_files import unread_photos
+from petclassify.images.walk import UnlistableError, nearest, walk_past_faults
 from petclassify.runtime.object_store import StoredObject, is_uri, list_objects
 from petclassify.runtime.scoring import Source
 
 STDIN = "-"
 _STDIN_DEVICE = "/dev/stdin"
+_OF_A_RUN = ("config.json", "metrics.json", "model.onnx")
 
 
 def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
@@ -30,9 +32,11 @@ def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
         if is_stdin(given):
             yield given, sys.stdin.buffer.read() if sys.stdin else b""
         elif os.path.isdir(given):  # noqa: PTH112  # unlike Path's, it takes any name
-            yield from _not_empty(given, _in_folder(given))
+            yield from _in_run(given) or _not_empty(given, _in_folder(given))
         elif is_stored(given):
             yield from _not_empty(given, list_objects(given))
+        elif len(inputs) == 1 and (near := _near(given)):
+            yield given, ImageError(ImageFault.MISSING, f"no such file; did you mean {near}?")
         else:
             yield given, Path(given)
 
@@ -60,6 +64,26 @@ def signature_of(source: Source) -> str | None:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
+def _in_run(given: str) -> list[tuple[str, Source]]:
+    """The error of a run folder, whose only picture is that of its curves."""
+    if not all(os.path.exists(os.path.join(given, name)) for name in _OF_A_RUN):  # noqa: PTH110, PTH118
+        return []
+    reason = "a run folder, not photos: give it with --model"
+    return [(given, ImageError(ImageFault.NOT_AN_IMAGE, reason))]
+
+
+def _near(given: str) -> str | None:
+    """What lies beside a path that is not there, and is called nearly so."""
+    folder, name = os.path.split(given)
+    if not name or os.path.lexists(given):
+        return None
+    try:
+        near = nearest(name, os.listdir(folder or "."))  # noqa: PTH208
+    except (OSError, ValueError):
+        return None
+    return os.path.join(folder, near) if near else None  # noqa: PTH118
+
+
 def _in_folder(given: str) -> Iterator[tuple[str, Source]]:
     folder = Path(given)
     for found in walk_past_faults(folder):
@@ -74,6 +98,7 @@ def _in_folder(given: str) -> Iterator[tuple[str, Source]]:
 def _not_empty(given: str, photos: Iterator[tuple[str, Source]]) -> Iterator[tuple[str, Source]]:
     first = next(photos, None)
     if first is None:
-        raise DataError(f"{given}: holds no images")
+        unread = "" if is_stored(given) else unread_photos(Path(given))
+        raise DataError(f"{given}: holds no images{f', but {unread}' if unread else ''}")
     yield first
     yield from photos

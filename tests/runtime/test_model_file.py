@@ -15,7 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 from petclassify import Classifier
 from petclassify.config import Resize
 from petclassify.errors import ModelError
-from petclassify.runtime.model_file import METADATA_KEY, ModelInfo, load_model, parse_model
+from petclassify.runtime.model_file import (
+    METADATA_KEY,
+    ModelInfo,
+    file_of,
+    load_model,
+    parse_model,
+)
 from petclassify.runtime.onnx_wire import read_metadata
 
 INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, 0.5, "toy")
@@ -258,3 +264,16 @@ def test_a_photo_is_known_from_the_threshold_on(tmp_path: Path) -> None:
     sure = np.array([0.2, 0.8], np.float32)
     assert classifier.describe(sure, 0.5).known
     assert not classifier.describe(sure, 0.4999).known
+
+
+@pytest.mark.parametrize("name", ["w.pth", "checkpoint.safetensors"])
+def test_weights_are_told_from_a_model_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ModelError, match="a file of weights, not a model file"):
+        file_of(tmp_path / name)
+
+
+def test_a_folder_that_is_no_run_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no run folder") as error:
+        file_of(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}: ")

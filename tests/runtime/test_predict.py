@@ -255,3 +255,46 @@ def test_a_name_that_cannot_be_is_that_photos_error(petclassify: Run, photo: Pat
     done = petclassify("predict", "x" * 300, photo, "--model", SHIPPED)
     assert done.code == ExitCode.SOME_IMAGES_FAILED
     assert "1 of 2 images failed" in done.err
+
+
+def test_a_run_folder_is_not_walked_for_photos(petclassify: Run, drawn_run: Path) -> None:
+    done = petclassify("predict", drawn_run, "--model", SHIPPED)
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    assert "a run folder, not photos: give it with --model" in done.out
+    assert "curves.png" not in done.out
+
+
+def test_a_misspelt_photo_is_answered_with_what_lies_beside(
+    petclassify: Run, tmp_path: Path, make_photos
+) -> None:
+    (photo, *_) = make_photos(tmp_path / "photos", 1)
+    wrong = photo.with_name("00.png")
+    done = petclassify("predict", wrong, "--model", SHIPPED)
+    assert f"no such file; did you mean {photo}?" in done.out
+    assert (
+        petclassify("predict", tmp_path / "photo", "--model", SHIPPED)
+        .out.rstrip()
+        .endswith(f"did you mean {tmp_path / 'photos'}?")
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\udcff", "x/" * 3000, "."])
+def test_a_name_that_cannot_be_is_one_row_or_one_line(petclassify: Run, name: str) -> None:
+    done = petclassify("predict", name, "--model", SHIPPED)
+    assert done.code in (ExitCode.SOME_IMAGES_FAILED, ExitCode.DATA)
+    assert "Traceback" not in done.err
+    assert "bug" not in done.err
+
+
+def test_a_folder_of_photos_that_are_not_read_says_so(petclassify: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.HEIC").write_bytes(b"x")
+    done = petclassify("predict", tmp_path, "--model", SHIPPED)
+    assert done.code == ExitCode.DATA
+    assert "holds no images, but 1 .heic file(s), which are not read" in done.err
+
+
+def test_labels_of_the_table_stand_in_one_column(
+    petclassify: Run, tmp_path: Path, photo: Path
+) -> None:
+    out = petclassify("predict", photo, tmp_path / "zzz.jpg", "--model", SHIPPED).out
+    assert len({line.index("/") for line in out.splitlines()}) == 1

@@ -7,7 +7,6 @@ square of a photo, by the channel means and deviations of the photos that they l
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError, UsageError, first_line
 from petclassify.learn import zoo
+from petclassify.learn.backbones.timm_names import unknown_backbone
 from petclassify.learn.backbones.weights import load_pretrained, load_zoo_tensors
 
 _PLAIN = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # until the photos' own are known
@@ -139,10 +139,7 @@ def require_known(name: str) -> None:
     architecture, _, tag = name.partition(".")
     if timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name)):
         return
-    known = timm.list_pretrained(f"{architecture}.*") or timm.list_models()
-    near = difflib.get_close_matches(name if tag else architecture, known, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else "see petclassify networks"
-    raise UsageError(f"unknown backbone {name!r}: {hint}")
+    raise unknown_backbone(name, timm.list_pretrained(f"{architecture}.*") or timm.list_models())
 
 
 def _from_timm(name: str, network: nn.Module, image_size: int | None) -> Backbone:

@@ -96,7 +96,13 @@ class RunFolder:
         try:
             return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"{self.path}: not a run folder (no whole {name} in it)") from error
+            if self.path.is_file():
+                what = "is a file, not a run folder. Give the folder that petclassify train made"
+            elif not self.path.exists():
+                what = "no such run folder. Give one that petclassify train made"
+            else:
+                what = f"not a run folder (no whole {name} in it)"
+            raise ModelError(f"{self.path}: {what}") from error
 
     def write_csv(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Write one of the tables. File names keep their own bytes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from typing import Any
 
 from petclassify.errors import EnvironmentFault, UsageError
 from petclassify.learn.claims import claimed
+
+log = logging.getLogger(__name__)
 
 RUNS = Path("models")
 
@@ -74,6 +77,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
     """
     path = out or _last_numbered(default_name)
     if path is None or not path.exists() or (path.is_dir() and not _whole_names(path)):
+        log.info("nothing to resume at %s: a new run starts", path or RUNS / default_name)
         with new_place(path, default_name) as made:
             yield made
         return

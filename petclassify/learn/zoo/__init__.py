@@ -86,8 +86,8 @@ def entry_of(name: str) -> Entry:
     if bare not in NETWORKS:
         near = difflib.get_close_matches(bare, NETWORKS, n=3)
         known = ", ".join(PREFIX + other for other in near or NETWORKS)
-        hint = "did you mean" if near else "there are"
-        raise UsageError(f"unknown backbone {name!r}: {hint} {known}")
+        hint = f"did you mean {known}?" if near else f"there are {known}"
+        raise UsageError(f"unknown backbone {name!r}: {hint}")
     return NETWORKS[bare]
 
 
