@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from petclassify import Classifier
 from petclassify.config import Resize
 from petclassify.errors import ModelError
-from petclassify.runtime.model_file import METADATA_KEY, ModelInfo, load_model, parse_model
+from petclassify.runtime.model_file import (
+    METADATA_KEY,
+    ModelInfo,
+    load_model,
+    parse_model,
+    read_model,
+)
 from petclassify.runtime.onnx_wire import read_metadata
 
 INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, 0.5, "toy")
@@ -227,6 +234,15 @@ def test_a_graph_of_another_shape_or_type_is_refused(refused: Callable[[bytes], 
     assert "its inputs are" in refused(toy_model(side=9).SerializeToString())
     assert "its inputs are" in refused(toy_model(dtype=TensorProto.FLOAT).SerializeToString())
     assert "its outputs are" in refused(toy_model(num_classes=3).SerializeToString())
+
+
+@pytest.mark.attack("Model files")
+def test_a_model_that_is_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "model.onnx"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ModelError, match="no regular file"):
+            read_model(path)
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
