@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-BAND_PIXELS = 500_000
+BAND_PIXELS = 125_000
 
 Box = tuple[int, int, int, int]
 

@@ -179,6 +179,13 @@ def test_webp_and_avif_have_a_lower_limit_that_the_error_names() -> None:
             read_size(content)
 
 
+def test_progressive_cmyk_has_a_lower_limit_that_the_error_names() -> None:
+    content = encoded(Image.new("CMYK", (6800, 6800)), "JPEG", progressive=True)
+    with pytest.raises(ImageError, match="6800 x 6800 pixels, more than the limit of 45 mega"):
+        read_size(content)
+    assert read_size(encoded(Image.new("CMYK", (6800, 6800)), "JPEG")) == (6800, 6800)
+
+
 def test_scans_are_counted_but_not_in_thumbnails_comments_and_tails() -> None:
     progressive = encoded(scene(), "JPEG", progressive=True)
     assert count_scans(progressive) == 10
@@ -195,8 +202,18 @@ def test_a_progressive_photo_of_the_largest_size_has_scans_enough() -> None:
 
 
 def test_a_huge_strip_is_refused_before_it_is_unpacked() -> None:
-    with pytest.raises(ImageError, match="a strip or tile of 186 MiB, more than the limit of 144"):
+    with pytest.raises(ImageError, match=r"a strip or tile of 186 MiB in .*the limit of 144 MiB"):
         read_image(tiff(7_000, 7_000, t258=(3, 8), t277=(3, 4), t338=(3, 2)))
+
+
+def test_a_strip_may_be_the_less_the_larger_its_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "noise.tif"
+    path.write_bytes(tiff(6_900, 6_900))
+    with pytest.raises(ImageError, match="damaged"):  # 136 MiB: it was tried
+        read_image(path)
+    os.truncate(path, 60 << 20)
+    with pytest.raises(ImageError, match=r"of 136 MiB in a file of 60 MiB, .* limit of 130 MiB"):
+        read_image(path)
 
 
 def test_too_little_memory_is_the_photos_error(tmp_path: Path) -> None:
