@@ -211,6 +211,22 @@ def test_a_pickle_anywhere_in_a_run_folder_is_refused_and_does_not_run(
     assert not flown.exists()
 
 
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.parametrize("text", ["{", "[]", "3", "null", "[" * 100_000, '{"asked": 3}', ""])
+def test_a_config_that_is_none_is_refused(
+    petclassify: Run, lenet_run: Path, pets: Path, tmp_path: Path, text: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(lenet_run, run)
+    (run / "config.json").write_text(text)
+    exported = petclassify("export", run)
+    assert exported.code == ExitCode.MODEL, exported.err
+    for more in (("--resume",), ()):
+        done = petclassify("train", pets, *LENET, "--out", run, *more)
+        assert done.code == ExitCode.USAGE, done.err
+        assert done.err.count("\n") == 1
+
+
 def header(**entries: object) -> bytes:
     text = json.dumps(entries).encode()
     return struct.pack("<Q", len(text)) + text
