@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(reliability)
     page = config.getoption("reliability")
     if page is not None and not hasattr(config, "workerinput"):  # a worker of pytest-xdist
-        config.pluginmanager.register(reliability.Page(page.resolve()))
+        config.pluginmanager.register(reliability.Page(page.resolve(), config.option.markexpr))
 
 
 @pytest.fixture(scope="session")

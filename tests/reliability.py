@@ -131,18 +131,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 class Page:
     """Gathers the reports of a session and writes the page at its end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, selection: str) -> None:
         self._path = path
+        self._selection = selection
+        self._ran = 0
         self._tallies: dict[Row, Tally] = {}
         self._costs: list[Cost] = []
-        self._skipped: list[str] = []
+        self._skipped = 0
         self._start = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
-            self._skipped.append(report.nodeid)
+            self._skipped += 1
         if report.when != "call":
             return
+        self._ran += not report.skipped
         for name, found in report.user_properties:
             if name == PROPERTY:
                 self._add(found)
@@ -156,14 +159,14 @@ class Page:
 
     def pytest_sessionfinish(self) -> None:
         minutes = (time.monotonic() - self._start) / 60
-        text = page_of(self._tallies, self._costs, len(self._skipped), minutes)
+        chosen = f" (of those marked `{self._selection}` only)" if self._selection else ""
+        run = f"{self._ran} tests{chosen} in {minutes:.0f} minutes, {self._skipped} more skipped"
+        text = page_of(self._tallies, self._costs, run)
         self._path.write_text(text, encoding="utf-8")
 
 
-def page_of(
-    tallies: dict[Row, Tally], costs: Collection[Cost], skipped: int, minutes: float
-) -> str:
-    """Write the page in Markdown."""
+def page_of(tallies: dict[Row, Tally], costs: Collection[Cost], run: str) -> str:
+    """Write the page in Markdown; `run` says which tests ran."""
     every = Tally(sum(t.tried for t in tallies.values()), sum(t.lost for t in tallies.values()))
     lines = [
         "# Reliability",
@@ -173,8 +176,7 @@ def page_of(
         "what is promised came of it: an answer, or one line that names the fault. The promises",
         "stand in [SECURITY.md](../SECURITY.md).",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}; {minutes:.0f} minutes; "
-        f"{skipped} tests skipped.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}: {run}.",
         "",
         "| what | tried | survived | lost |",
         "| --- | ---: | ---: | ---: |",
