@@ -162,6 +162,7 @@ class Page:
         chosen = f" (of those marked `{self._selection}` only)" if self._selection else ""
         run = f"{self._ran} tests{chosen} in {minutes:.0f} minutes, {self._skipped} more skipped"
         text = page_of(self._tallies, self._costs, run)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(text, encoding="utf-8")
 
 
@@ -187,7 +188,7 @@ def page_of(tallies: dict[Row, Tally], costs: Collection[Cost], run: str) -> str
             lines.append(_line(f"{group}: {under}" if under else group, tally))
     lines += [_line("**all**", every), ""]
     for title, key, unit in (("slowest", 1, "s"), ("hungriest", 2, "MiB")):
-        found = [f"{cost[0]} ({cost[key]:.1f} {unit})" for cost in _costliest(costs, key)]
+        found = [f"{cost[0]} ({cost[key]:.1f} {unit})" for cost in _costliest(set(costs), key)]
         if found:
             lines += [f"The {title} photos: {', '.join(found)}.", ""]
     lines += [*_UNITS, ""]
