@@ -14,6 +14,7 @@ counts travel with the test's report, so that they arrive from every worker of p
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import re
@@ -187,8 +188,8 @@ def page_of(tallies: dict[Row, Tally], costs: Collection[Cost], run: str) -> str
         for under, tally in rows:
             lines.append(_line(f"{group}: {under}" if under else group, tally))
     lines += [_line("**all**", every), ""]
-    for title, key, unit in (("slowest", 1, "s"), ("hungriest", 2, "MiB")):
-        found = [f"{cost[0]} ({cost[key]:.1f} {unit})" for cost in _costliest(set(costs), key)]
+    for title, key, unit, digits in (("slowest", 1, "s", 2), ("hungriest", 2, "MiB", 0)):
+        found = [f"{cost[0]} ({cost[key]:.{digits}f} {unit})" for cost in _costliest(costs, key)]
         if found:
             lines += [f"The {title} photos: {', '.join(found)}.", ""]
     lines += [*_UNITS, ""]
@@ -201,8 +202,10 @@ def _line(name: str, tally: Tally) -> str:
 
 
 def _costliest(costs: Collection[Cost], key: int) -> list[Cost]:
-    known = [cost for cost in costs if cost[key] == cost[key]]  # no nan
-    return sorted(known, key=lambda cost: -cost[key])[:_SHOWN]
+    """The first few by seconds or MiB, each name once."""
+    known = sorted((cost for cost in costs if not math.isnan(cost[key])), key=lambda c: c[key])
+    worst = {cost[0]: cost for cost in known}
+    return sorted(worst.values(), key=lambda cost: -cost[key])[:_SHOWN]
 
 
 def _machine() -> str:

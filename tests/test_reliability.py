@@ -58,9 +58,10 @@ def test_the_costliest_photos_are_named() -> None:
     attacks = Attacks("Photos")
     attacks.cost("quick", 0.1)
     attacks.cost("slow", 3.2)
+    attacks.cost("slow", 3.1)
     attacks.cost("large", 0.2, 500.0)
     costs = [tuple(cost) for cost in attacks.to_report(failed=False)["costs"]]
     page = page_of({("Photos", "x"): Tally(1234, 1)}, costs, "some tests")
     assert "| Photos: x | 1,234 | 1,233 | 1 |" in page
-    assert "The slowest photos: slow (3.2 s), large (0.2 s), quick (0.1 s)." in page
-    assert "The hungriest photos: large (500.0 MiB)." in page
+    assert "The slowest photos: slow (3.20 s), large (0.20 s), quick (0.10 s)." in page
+    assert "The hungriest photos: large (500 MiB)." in page
