@@ -161,7 +161,8 @@ def measure(path: Path) -> Cost:
         text=True,
     )
     assert process.stdout is not None
-    rows = list(csv.DictReader(io.StringIO(process.stdout.read())))
+    with process.stdout as stream:
+        rows = list(csv.DictReader(io.StringIO(stream.read())))
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start

@@ -10,7 +10,6 @@ not survive an exception in their middle; from then on they unwind it.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import signal
@@ -120,6 +119,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     from typer.exceptions import TyperException
 
     from petclassify.errors import ExitCode, PetclassifyError
+    from petclassify.files import FULL_DISK
     from petclassify.runtime.output import printable
 
     if isinstance(error, PetclassifyError):
@@ -129,7 +129,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         # A command without arguments raises its help text, which speaks for itself.
         is_help = message.startswith("Usage:")
         return message if is_help else f"{_ERROR} {_plainly(error, message)}", ExitCode.USAGE
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
         where = f"{printable(str(error.filename))}: " if error.filename else ""
         fix = "Free some space and run the command again"
         return f"{_ERROR} {where}the disk is full. {fix}", ExitCode.ENVIRONMENT

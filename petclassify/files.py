@@ -11,7 +11,7 @@ from pathlib import Path
 
 from petclassify.errors import EnvironmentFault
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
@@ -72,7 +72,7 @@ def disk_faults_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL_DISK:
             raise EnvironmentFault(
                 f"{path}: the disk is full; nothing half-written is left. Free some space "
                 "and run the command again"

@@ -13,9 +13,21 @@ import pytest
 from PIL import Image
 
 from petclassify.images.drawn_pets import draw_pets
+from tests import reliability
 
 REPOSITORY = Path(__file__).parents[1]
 REAL_PHOTOS = REPOSITORY.parent / "shared" / "data" / "catsdogs"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", type=Path, metavar="FILE", help="write what was tried here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(reliability)
+    page = config.getoption("reliability")
+    if page is not None and not hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        config.pluginmanager.register(reliability.Page(page.resolve(), config.option.markexpr))
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,9 @@ ENVIRONMENT = (
     Condition("HOME unset", 'env -u HOME "$@"'),
     Condition("HOME empty", 'HOME= "$@"'),
     Condition("HOME nowhere", 'HOME="$PLACE/none/home" env -u XDG_CACHE_HOME "$@"', SAID),
+    Condition("OMP_NUM_THREADS=abc", 'OMP_NUM_THREADS=abc MKL_NUM_THREADS=-1 "$@"'),
+    Condition("PYTHONWARNINGS=error", 'PYTHONWARNINGS=error "$@"'),
+    Condition("LANG and LC_ALL nonsense", 'LANG=xx LC_ALL=yy.ZZ LANGUAGE=q "$@"'),
     Condition("an almost empty environment", 'env -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"'),
 )
 PLACES = (
@@ -80,6 +83,8 @@ PLACES = (
     Condition("working folder read-only", 'cd "$PLACE"; chmod 555 .; "$@"', SAID, bound=True),
     Condition("working folder deleted", 'cd "$PLACE"; rmdir "$PLACE"; "$@"', SAID),
     Condition("ulimit -n 64", 'ulimit -n 64; "$@"'),
+    Condition("ulimit -n 32", 'ulimit -n 32; "$@"', SAID),
+    Condition("no file over 8 KiB", 'trap "" XFSZ; ulimit -f 8; "$@"', SAID),
     Condition("umask 077", 'umask 077; "$@"'),
     Condition("umask 777", 'umask 777; "$@"', SAID, bound=True),
     Condition("TMPDIR nowhere", 'TMPDIR=/nonexistent "$@"'),

@@ -87,6 +87,7 @@ def require_full(done: Outcome) -> None:
     assert "full" in line
 
 
+@pytest.mark.attack("Disks")
 def test_a_disk_that_fills_up_under_training_leaves_whole_files(
     petclassify: Run, pets: Path, small_disk: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_disk_that_fills_up_under_training_leaves_whole_files(
     assert not (small_disk / "run" / "metrics.json").exists()
 
 
+@pytest.mark.attack("Disks")
 def test_a_disk_that_fills_up_under_the_report_keeps_the_old_one(
     petclassify: Run, pets: Path, small_disk: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_disk_that_fills_up_under_the_report_keeps_the_old_one(
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
+@pytest.mark.attack("Disks")
 def test_a_disk_that_fills_up_under_the_data_check_leaves_nothing_half_written(
     petclassify: Run, pets: Path, small_disk: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +125,7 @@ def test_a_disk_that_fills_up_under_the_data_check_leaves_nothing_half_written(
     assert list(small_disk.rglob(".*")) == []
 
 
+@pytest.mark.attack("Disks")
 def test_a_cache_on_a_full_disk_is_one_line(
     petclassify: Run, pets: Path, small_disk: Path, tmp_path: Path
 ) -> None:
@@ -132,6 +136,7 @@ def test_a_cache_on_a_full_disk_is_one_line(
     assert "--cache DIR" in done.err
 
 
+@pytest.mark.attack("Disks")
 def test_a_read_only_data_set_is_enough(
     petclassify: Run, read_only_pets: Path, tmp_path: Path
 ) -> None:
@@ -148,6 +153,7 @@ def backbone() -> Backbone:
 
 
 @pytest.mark.parametrize("gone", ["folder", "file"])
+@pytest.mark.attack("Disks")
 def test_a_cache_that_vanishes_is_one_line_and_begins_anew(
     tmp_path: Path, backbone: Backbone, gone: str
 ) -> None:
@@ -186,6 +192,7 @@ class Canary:
         ("predictions.csv", ("export", "RUN")),
     ],
 )
+@pytest.mark.attack("Weights and checkpoints")
 def test_a_pickle_anywhere_in_a_run_folder_is_refused_and_does_not_run(
     petclassify: Run,
     lenet_run: Path,
@@ -202,6 +209,22 @@ def test_a_pickle_anywhere_in_a_run_folder_is_refused_and_does_not_run(
     assert done.code == ExitCode.MODEL, done.err
     assert str(run) in done.err
     assert not flown.exists()
+
+
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.parametrize("text", ["{", "[]", "3", "null", "[" * 100_000, '{"asked": 3}', ""])
+def test_a_config_that_is_none_is_refused(
+    petclassify: Run, lenet_run: Path, pets: Path, tmp_path: Path, text: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(lenet_run, run)
+    (run / "config.json").write_text(text)
+    exported = petclassify("export", run)
+    assert exported.code == ExitCode.MODEL, exported.err
+    for more in (("--resume",), ()):
+        done = petclassify("train", pets, *LENET, "--out", run, *more)
+        assert done.code == ExitCode.USAGE, done.err
+        assert done.err.count("\n") == 1
 
 
 def header(**entries: object) -> bytes:
@@ -229,6 +252,7 @@ def entry(shape: list[int], *offsets: int, dtype: str = "F32") -> dict[str, obje
         struct.pack("<Q", 100_000) + b"[" * 100_000,
     ],
 )
+@pytest.mark.attack("Weights and checkpoints")
 def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
@@ -236,6 +260,7 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes) -> None:
         read_state_dict(path)
 
 
+@pytest.mark.attack("Weights and checkpoints")
 def test_what_is_not_of_the_network_is_refused_by_its_shape(
     petclassify: Run, pets: Path, tmp_path: Path
 ) -> None:
@@ -249,6 +274,7 @@ def test_what_is_not_of_the_network_is_refused_by_its_shape(
 
 
 @pytest.mark.slow
+@pytest.mark.attack("Disks")
 def test_two_trainings_on_one_cache_at_once_both_end_well(pets: Path, tmp_path: Path) -> None:
     command = ("train", pets, "--image-size", "64", "--cache", tmp_path / "cache", "--out")
     both = [started(tmp_path, *command, tmp_path / name) for name in ("one", "other")]
@@ -262,6 +288,7 @@ def test_two_trainings_on_one_cache_at_once_both_end_well(pets: Path, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.attack("Disks")
 def test_two_trainings_into_one_folder_at_once_are_told_apart(pets: Path, tmp_path: Path) -> None:
     command = ("train", pets, *LENET, "--cache", tmp_path / "cache", "--out", tmp_path / "run")
     both = [started(tmp_path, *command) for _ in range(2)]
@@ -272,6 +299,7 @@ def test_two_trainings_into_one_folder_at_once_are_told_apart(pets: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.attack("Kills")
 def test_ctrl_c_at_any_moment_of_a_command_is_never_a_traceback(tmp_path: Path) -> None:
     for milliseconds in range(0, 700, 20):
         running = started(REPOSITORY, "predict", tmp_path / "none.jpg", "--model", SHIPPED)

@@ -9,6 +9,7 @@ from petclassify.files import write_whole, written_whole
 from tests.conftest import SMALL_DISK_BYTES
 
 
+@pytest.mark.attack("Disks")
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "file"
     write_whole(target, b"old")
@@ -18,11 +19,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.attack("Disks")
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="there is no folder"):
         write_whole(tmp_path / "none" / "file", b"")
 
 
+@pytest.mark.attack("Disks")
 def test_a_full_disk_keeps_the_old_file(small_disk: Path) -> None:
     target = small_disk / "file"
     write_whole(target, b"old")

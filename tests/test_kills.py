@@ -1,13 +1,15 @@
 """SIGKILL at every write: nothing half-written is read as whole, and the same command goes on.
 
-The slow test tries every write of every command (every tenth of the feature cache) and prints
-how many were survived; run it with `-s` to see the table. The other tries one of each.
+The slow test tries every write of every command, see `places`; the other tries one of each.
+The forked process is killed as a whole, but it is no fresh interpreter: those are killed in
+`tests/runtime/test_results.py` and `tests/learn/test_finetune.py`.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import shutil
 import sqlite3
@@ -28,6 +30,9 @@ from tests.conftest import REPOSITORY
 from tests.images.https_server import serving
 from tests.killer import Ended, Killer, started
 from tests.learn.test_public_data import _idx_files
+from tests.reliability import Attacks
+
+pytestmark = pytest.mark.attack("Kills")
 
 SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
 RESNET = ("--backbone", "resnet18", "--image-size", "64")
@@ -229,15 +234,15 @@ def require_survived(command: Command, killer: Killer, folder: Path, at: int, un
     return killed.writes[-1]
 
 
-def unbroken_run(command: Command, killer: Killer, folder: Path) -> tuple[int, Any]:
-    """How many writes there are, and what comes of a run that nobody kills."""
+def unbroken_run(command: Command, killer: Killer, folder: Path) -> tuple[tuple[str, ...], Any]:
+    """The writes by name, and what comes of a run that nobody kills."""
     if "zoo/lenet5" in command.arguments:  # let the choice of arithmetic be made
         assert command.run(killer, folder / "first").code == 0
     (folder / "whole").mkdir()
     command.prepare(folder / "whole")
     done = command.run(killer, folder / "whole")
     assert done.code == 0, done.err
-    return len(done.writes), command.left(folder / "whole")
+    return done.writes, command.left(folder / "whole")
 
 
 @pytest.mark.parametrize(
@@ -246,34 +251,42 @@ def unbroken_run(command: Command, killer: Killer, folder: Path) -> tuple[int, A
 def test_a_kill_midway_leaves_nothing_half_written_and_the_command_goes_on(
     command: Command, killer: Killer, tmp_path: Path
 ) -> None:
-    count, unbroken = unbroken_run(command, killer, tmp_path)
-    require_survived(command, killer, tmp_path / "killed", count * 2 // 3, unbroken)
+    writes, unbroken = unbroken_run(command, killer, tmp_path)
+    require_survived(command, killer, tmp_path / "killed", len(writes) * 2 // 3, unbroken)
 
 
-@pytest.fixture(scope="module")
-def tally() -> Iterator[list[tuple[str, int, int]]]:
-    rows: list[tuple[str, int, int]] = []
-    yield rows
-    print("\n\n| killed at each write of | kills | survived | lost |\n| --- | --- | --- | --- |")
-    for name, tried, survived in rows:
-        print(f"| {name} | {tried} | {survived} | {tried - survived} |")
+def places(writes: tuple[str, ...]) -> list[int]:
+    """At which writes to kill: at every one, but of SQLite's, which are the same for each photo,
+    at the first, the second and the last of every pair of statements that follow one another."""
+    seen: dict[tuple[str, str], list[int]] = {}
+    for at, pair in enumerate(itertools.pairwise(("", *writes)), start=1):
+        seen.setdefault(pair, []).append(at)
+    chosen = {at for found in seen.values() for at in (*found[:2], found[-1])}
+    plain = {at for at, name in enumerate(writes, start=1) if not name.startswith("sqlite")}
+    return sorted(chosen | plain)
+
+
+def test_each_kind_of_write_is_killed_at_its_first_second_and_last() -> None:
+    photo = ("sqlite begin", "sqlite insert", "sqlite commit")
+    assert places(("open", *photo * 9, "fsync", "open", "fsync")) == [
+        *(1, 2, 3, 4, 5, 6, 7, 8, 26, 27, 28),
+        *(29, 30, 31),
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "name"), [(name, name) for name in ALL], indirect=["command"])
 def test_a_kill_at_every_write_is_survived(
-    command: Command, name: str, killer: Killer, tmp_path: Path, tally: list[tuple[str, int, int]]
+    command: Command, name: str, killer: Killer, tmp_path: Path, attack: Attacks
 ) -> None:
-    count, unbroken = unbroken_run(command, killer, tmp_path)
+    writes, unbroken = unbroken_run(command, killer, tmp_path)
     lost = {}
-    # The cache's writes are SQLite's, a few kinds many times over.
-    places = range(1, count + 1, 10 if name == "feature cache" else 1)
-    for at in places:
+    for at in places(writes):
         folder = tmp_path / "killed"
         try:
-            require_survived(command, killer, folder, at, unbroken)
+            with attack(f"write {at}", under=f"at a write of {name}"):
+                require_survived(command, killer, folder, at, unbroken)
         except Exception as error:
             lost[at] = error
         shutil.rmtree(folder)
-    tally.append((name, len(places), len(places) - len(lost)))
     assert not lost

@@ -56,6 +56,14 @@ def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path, make_photos) -> No
     assert done.stderr == b"error: the disk is full. Free some space and run the command again\n"
 
 
+def test_a_file_under_stdout_that_may_not_grow_is_one_line(tmp_path: Path, make_photos) -> None:
+    make_photos(tmp_path / "photos", 3)
+    command = ("-m", "petclassify", "predict", tmp_path / "photos", "--model", SHIPPED)
+    done = shell(f'trap "" XFSZ; ulimit -f 0; "$@" > {tmp_path}/rows', *command)
+    assert done.returncode == 6
+    assert done.stderr == b"error: the disk is full. Free some space and run the command again\n"
+
+
 def test_files_never_take_the_place_of_closed_streams(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -38,7 +38,8 @@ LEAST_LIKENESS = 0.99
 # times the thumbnail's size on they no longer tell it from its mirrored copy.
 DECODED_SIDE = 4 * SIDE
 _LEAST_CONTRAST = 1.0  # grey levels of detail; less is a plain colour, like every other one
-_ROWS = 512  # compared at once with all photos
+_AT_ONCE = 4096  # photos whose details are worked out together
+_MOST_COMPARED = 2_000_000  # pairs at once: 8 MiB, several times
 
 Thumbnails = NDArray[np.uint8]
 Details = NDArray[np.float32]
@@ -61,9 +62,15 @@ def to_thumbnail(image: Image.Image) -> Thumbnails:
 
 def near_pairs(thumbnails: Thumbnails) -> Iterator[NearPair]:
     """Find all near copies among (N, SIDE, SIDE) thumbnails, each pair once."""
-    even, odd = _details(thumbnails.astype(np.float32))
-    for start in range(0, len(thumbnails), _ROWS):
-        rows = slice(start, start + _ROWS)
+    count = len(thumbnails)
+    blocks = [
+        _details(thumbnails[start : start + _AT_ONCE].astype(np.float32))
+        for start in range(0, max(count, 1), _AT_ONCE)
+    ]
+    even, odd = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    height = max(1, _MOST_COMPARED // max(count, 1))
+    for start in range(0, count, height):
+        rows = slice(start, start + height)
         likeness = even[rows] @ even[start:].T + np.abs(odd[rows] @ odd[start:].T)
         for first, second in np.argwhere(np.triu(likeness >= LEAST_LIKENESS, k=1)).tolist():
             found = min(float(likeness[first, second]), 1.0)

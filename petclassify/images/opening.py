@@ -4,11 +4,13 @@ Decisions:
 - Only the formats in FORMATS are tried: Pillow would hand EPS to Ghostscript.
 - Limits are checked on the header, before anything is decoded. They keep what one file may
   take to 512 MiB and a few seconds: a decoded photo holds 4 bytes a pixel, and its RGB copy
-  as much again. The decoders of WebP and AVIF hold several whole frames of their own.
+  as much again. The decoders of WebP and AVIF hold several whole frames of their own, and
+  that of a progressive JPEG two bytes for each number: of CMYK 8 bytes a pixel.
 - A progressive JPEG may go over all its pixels again in every scan, of which a few bytes
   make one. Encoders make about ten; files with far more exist to keep decoders busy.
   (Scans of a baseline JPEG have a few bits for each block, so their number needs no limit.)
-- A compressed TIFF's strips and tiles are unpacked whole, beside the photo.
+- A compressed TIFF's strips and tiles are unpacked whole, beside the photo and the file,
+  which libtiff maps into memory.
 - libtiff prints what it finds wrong on stderr, beside the exception that Pillow raises.
   Pillow offers no switch, so libtiff's own is used (its manual, TIFFError(3): a NULL handler
   prints nothing). Where the symbol is not to be had, as on Windows, the lines stay.
@@ -20,6 +22,7 @@ import ctypes
 import errno
 import functools
 import io
+import os
 import re
 import stat
 import struct
@@ -43,10 +46,11 @@ from petclassify.images.other_files import remark
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
 MAX_PIXELS = 50_000_000
-MAX_PIXELS_OF = {"WEBP": 20_000_000, "AVIF": 20_000_000}
+MAX_PIXELS_OF = {"WEBP": 20_000_000, "AVIF": 20_000_000, "progressive CMYK": 45_000_000}
 MAX_SIDE_RATIO = 100
 MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
 MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
+MAX_STRIP_AND_FILE_BYTES = 190 << 20
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
@@ -79,13 +83,19 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         _stream(source) as stream,
         Image.open(stream, formats=FORMATS) as image,
     ):
-        check_size(image.size, MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS))
+        check_size(image.size, MAX_PIXELS_OF.get(_kind_of(image), MAX_PIXELS))
         if image.info.get("progressive"):
             _check_scans(stream, image.size)
         if isinstance(image, TiffImageFile):
             _keep_libtiff_quiet()
-            _check_strips(image)
+            _check_strips(stream, image)
         yield image
+
+
+def _kind_of(image: Image.Image) -> str:
+    if image.mode == "CMYK" and image.info.get("progressive"):
+        return "progressive CMYK"
+    return image.format or ""
 
 
 def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
@@ -205,7 +215,7 @@ def count_scans(jpeg: bytes) -> int:
     return scans
 
 
-def _check_strips(image: TiffImageFile) -> None:
+def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:
     """Refuse a compressed TIFF of which libtiff would unpack too much at a time."""
     if not image.tile or image.tile[0].codec_name != "libtiff":
         return
@@ -219,11 +229,15 @@ def _check_strips(image: TiffImageFile) -> None:
     pixels = max(told(TILEWIDTH, width) * told(TILELENGTH, rows), 1)
     samples = told(SAMPLESPERPIXEL, 1)
     strip_bytes = pixels * samples * int(max(image.tag_v2.get(BITSPERSAMPLE, (1,)))) // 8
-    if strip_bytes > MAX_STRIP_BYTES:
+    before = stream.tell()
+    file_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(before)
+    limit = max(0, min(MAX_STRIP_BYTES, MAX_STRIP_AND_FILE_BYTES - file_bytes))
+    if strip_bytes > limit:
         raise ImageError(
             ImageFault.TOO_LARGE,
-            f"a strip or tile of {strip_bytes >> 20} MiB, "
-            f"more than the limit of {MAX_STRIP_BYTES >> 20} MiB",
+            f"a strip or tile of {strip_bytes >> 20} MiB in a file of {file_bytes >> 20} MiB, "
+            f"more than the limit of {limit >> 20} MiB",
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-BAND_PIXELS = 500_000
+BAND_PIXELS = 125_000
 
 _SIGNED = 2  # of TIFF's SampleFormat
 

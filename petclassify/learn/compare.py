@@ -212,7 +212,7 @@ def _open_folder(config: CompareConfig) -> list[str]:
         content = json.loads(path.read_text(encoding="utf-8"))
         before = dict(content["asked"])
         finished = [str(row["network"]) for row in content["networks"]]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(f"{path}: not a comparison that petclassify wrote") from error
     changed = [name for name in asked if asked[name] != before.get(name)]
     if changed:

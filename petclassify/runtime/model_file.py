@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -151,11 +152,15 @@ def read_model(path: Path) -> bytes:
     """Read a model file's bytes.
 
     Raises:
-        ModelError: it is missing, too large, or cannot be read.
+        ModelError: it is missing, too large, no file but a pipe or device, or cannot be read.
 
     """
     try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            # Opening a pipe would wait for ever, and a device may never end.
+            raise ModelError(f"{path}: refused: no regular file")
+        if status.st_size > MAX_MODEL_BYTES:
             raise ModelError(f"{path}: refused: larger than 2 GiB")
         return path.read_bytes()
     except OSError as error:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -22,7 +22,7 @@ from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
 
 SHIPPED = "catsdogs.onnx"
-
+_LONGEST_NAME = 4096  # bytes, of a run folder
 
 Engine = Literal["local", "ray"]
 
@@ -50,7 +50,8 @@ def latest_run(models: Path) -> Path | None:
     if latest.is_dir():
         return latest
     if latest.is_file():
-        return models / latest.read_text(encoding="utf-8").strip()
+        with suppress(OSError), latest.open("rb") as stream:
+            return models / os.fsdecode(stream.read(_LONGEST_NAME)).strip()
     return None
 
 
@@ -120,7 +121,8 @@ def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:
 
 
 def _refuse_overwriting(output: Path, read: Sequence[str | Path]) -> None:
-    if is_image_name(output.name):
+    written = Path(os.path.realpath(output))  # a link stays, what it names is replaced
+    if is_image_name(output.name) or is_image_name(written.name):
         raise UsageError(f"--output {output} has the name of an image. Name a file for the rows")
     for path in read:
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121

@@ -95,12 +95,14 @@ LEADING_OUT = [
 
 
 @pytest.mark.parametrize("name", LEADING_OUT)
+@pytest.mark.attack("Downloads and archives")
 def test_a_tar_name_that_leads_out_is_refused(tmp_path, target, name):
     archive = _tar(tmp_path / "a.tar.gz", _member("first"), _member(name))
     assert "leads out of the folder" in _refusal(archive, target)
 
 
 @pytest.mark.parametrize("name", [*LEADING_OUT, "set/../"])
+@pytest.mark.attack("Downloads and archives")
 def test_a_zip_name_that_leads_out_is_refused(tmp_path, target, name):
     archive = _zip(tmp_path / "a.zip", ("first", b"x"), (name, b"x"))
     assert "leads out of the folder" in _refusal(archive, target)
@@ -110,6 +112,7 @@ KINDS = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tar
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=["symlink", "hard link", "char", "block", "fifo"])
+@pytest.mark.attack("Downloads and archives")
 def test_what_is_no_file_in_a_tar_is_refused(tmp_path, target, kind):
     (tmp_path / "secret").write_text("mine")
     odd = _member("odd", b"", type=kind, linkname="../../secret", devmajor=1, devminor=3)
@@ -118,6 +121,7 @@ def test_what_is_no_file_in_a_tar_is_refused(tmp_path, target, kind):
     assert (tmp_path / "secret").read_text() == "mine"
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_symbolic_link_in_a_zip_is_refused(tmp_path, target):
     link = zipfile.ZipInfo("odd")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -126,6 +130,7 @@ def test_a_symbolic_link_in_a_zip_is_refused(tmp_path, target):
 
 
 @pytest.mark.parametrize("suffix", ["tar.gz", "zip", "gz"])
+@pytest.mark.attack("Downloads and archives")
 def test_a_bomb_ends_at_the_cap(tmp_path, target, suffix, monkeypatch):
     archive, zeros = tmp_path / f"a.{suffix}", bytes(20 * MIB)
     if suffix == "tar.gz":
@@ -155,6 +160,7 @@ def _count_written(monkeypatch):
     return written
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_files_share_one_cap(tmp_path, target):
     archive = _tar(tmp_path / "a.tar.gz", *(_member(str(n), bytes(400_000)) for n in range(3)))
     assert "more than 1048576 bytes" in _refusal(archive, target)
@@ -165,6 +171,7 @@ def test_the_cap_itself_may_be_reached(tmp_path, target):
     assert (target / "one").stat().st_size == 10
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_long_name_that_is_a_bomb_is_not_read_into_memory(tmp_path, target):
     info, _ = _member("x", b"", pax_headers={"comment": "0" * (40 * MIB)})
     archive = _tar(tmp_path / "a.tar.gz", (info, b""), format=tarfile.PAX_FORMAT)
@@ -176,6 +183,7 @@ def test_a_long_name_that_is_a_bomb_is_not_read_into_memory(tmp_path, target):
         tracemalloc.stop()
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_sparse_file_is_refused_before_its_holes_are_written(tmp_path, target):
     holes = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "holes"}
     holes |= {"GNU.sparse.size": str(1 << 40), "GNU.sparse.map": f"0,1,{1 << 40},0"}
@@ -184,6 +192,7 @@ def test_a_sparse_file_is_refused_before_its_holes_are_written(tmp_path, target)
 
 
 @pytest.mark.parametrize("suffix", ["tar.gz", "zip"])
+@pytest.mark.attack("Downloads and archives")
 def test_too_many_entries_are_refused(tmp_path, target, suffix):
     names = [f"{number}/" for number in range(101)]
     archive = tmp_path / f"a.{suffix}"
@@ -197,6 +206,7 @@ def test_too_many_entries_are_refused(tmp_path, target, suffix):
 @pytest.mark.parametrize(
     ("claimed", "why"), [(1, "Bad CRC-32"), (5_000_000, "not as long as it claims")]
 )
+@pytest.mark.attack("Downloads and archives")
 def test_a_zip_that_lies_about_a_size_is_refused(tmp_path, target, claimed, why):
     true_size = 300_000
     archive = _zip(tmp_path / "a.zip", ("liar", bytes(true_size)))
@@ -209,6 +219,7 @@ def test_a_zip_that_lies_about_a_size_is_refused(tmp_path, target, claimed, why)
 
 @pytest.mark.parametrize("cut", [10, 300, -20])
 @pytest.mark.parametrize("suffix", ["tar.gz", "zip", "gz"])
+@pytest.mark.attack("Downloads and archives")
 def test_a_cut_archive_is_one_line(tmp_path, target, suffix, cut):
     content = bytes(range(256)) * 40
     archive = tmp_path / f"a.{suffix}"
@@ -222,6 +233,7 @@ def test_a_cut_archive_is_one_line(tmp_path, target, suffix, cut):
     assert "damaged" in _refusal(archive, target)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_an_encrypted_zip_is_one_line(tmp_path, target):
     archive = _zip(tmp_path / "a.zip", ("one", b"1"))
     content = bytearray(archive.read_bytes())
@@ -233,16 +245,19 @@ def test_an_encrypted_zip_is_one_line(tmp_path, target):
 
 @pytest.mark.parametrize("names", [("one", "one"), ("one", "one/two"), ("one/two", "one")])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.attack("Downloads and archives")
 def test_two_files_in_one_place_are_refused(tmp_path, target, names):
     archive = _zip(tmp_path / "a.zip", *((name, b"x") for name in names))
     assert "a name that cannot be" in _refusal(archive, target)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_another_kind_of_file_is_refused(tmp_path, target):
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     assert "neither .tar.gz nor .zip nor .gz" in _refusal(tmp_path / "a.rar", target)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_folder_that_is_there_is_not_touched(tmp_path, target):
     target.mkdir(parents=True)
     (target / "mine").write_text("mine")
@@ -251,6 +266,7 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path, target):
     assert _tree(target) == {"mine"}
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, target, monkeypatch):
     def full(*given):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -71,6 +71,7 @@ def test_a_file_with_another_sum_is_replaced(server, path):
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_broken_download_goes_on_where_it_stopped(server, path):
     server.break_after = [100_000, 50_000]
     _fetch(server, path)
@@ -95,6 +96,7 @@ def test_a_part_that_is_whole_needs_no_request(server, path, part):
     assert (path.read_bytes(), server.asked) == (CONTENT, [])
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_server_without_ranges_gives_it_all_again(server, path, part):
     server.ranges = False
     part.write_bytes(CONTENT[:200_000])
@@ -102,6 +104,7 @@ def test_a_server_without_ranges_gives_it_all_again(server, path, part):
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_range_from_elsewhere_is_not_appended(server, path, part):
     server.shift = -7
     part.write_bytes(CONTENT[:200_000])
@@ -110,6 +113,7 @@ def test_a_range_from_elsewhere_is_not_appended(server, path, part):
     assert server.asked[-1] == ("set.gz", None)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_part_longer_than_the_file_is_dropped(server, path, part):
     part.write_bytes(CONTENT + b"more")
     _fetch(server, path)
@@ -117,6 +121,7 @@ def test_a_part_longer_than_the_file_is_dropped(server, path, part):
     assert server.asked == [("set.gz", f"bytes={SIZE + 4}-"), ("set.gz", None)]
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_line_that_stays_broken_ends_with_what_came_kept(server, path):
     server.break_after = [100_000, 0, 0, 0, 0, 0]
     line = _refusal(server, path)
@@ -124,6 +129,7 @@ def test_a_line_that_stays_broken_ends_with_what_came_kept(server, path):
     assert path.with_name("set.gz.part").read_bytes() == CONTENT[:100_000]
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_server_that_starts_over_and_breaks_each_time_is_given_up(server, path):
     server.ranges = False
     server.break_after = [100_000] * 50
@@ -131,23 +137,27 @@ def test_a_server_that_starts_over_and_breaks_each_time_is_given_up(server, path
     assert len(server.asked) < 6
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_length_that_lies_is_given_up(server, path):
     server.promised = SIZE + 10
     assert "bytes are kept" in _refusal(server, path, max_bytes=SIZE + 10)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_busy_server_is_asked_again(server, path):
     server.statuses = [503, 500]
     _fetch(server, path)
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_missing_file_is_not_asked_for_again(server, path):
     assert "answered 404 Not Found" in _refusal(server, path, name="gone.gz")
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("lengths", [True, False])
+@pytest.mark.attack("Downloads and archives")
 def test_no_more_than_the_cap_is_written(server, path, lengths):
     server.lengths = lengths
     told = []
@@ -157,11 +167,13 @@ def test_no_more_than_the_cap_is_written(server, path, lengths):
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_part_counts_towards_the_cap(server, path, part):
     part.write_bytes(CONTENT[:150_000])
     assert "sends more bytes" in _refusal(server, path, max_bytes=200_000)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_wrong_sum_names_both_sums_and_leaves_nothing(server, path):
     server.files["set.gz"] = other = CONTENT[:-1] + b"?"
     line = _refusal(server, path)
@@ -178,23 +190,27 @@ def test_a_redirect_within_https_is_followed_with_its_range(server, path, part):
     assert server.asked[-1] == ("set.gz", "bytes=200000-")
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_redirect_out_of_https_is_refused(server, path):
     server.redirects["moved.gz"] = server.url("set.gz").replace("https", "http")
     assert "over https only" in _refusal(server, path, name="moved.gz")
     assert [name for name, _ in server.asked] == ["moved.gz"]
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_an_address_without_https_is_refused(path):
     with pytest.raises(EnvironmentFault, match="over https only"):
         download("http://localhost/set.gz", SHA256, path, 10)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_certificate_that_nobody_vouches_for_is_refused(server, path, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     assert "SSL_CERT_FILE" in _refusal(server, path)
     assert server.asked == []
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_server_that_is_not_there_is_one_line(server, path):
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
@@ -202,11 +218,13 @@ def test_a_server_that_is_not_there_is_one_line(server, path):
         assert "0 bytes are kept" in _refusal(server, path)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_name_that_nobody_knows_is_one_line(server, path):
     server.root = "https://no-such-host.invalid"
     assert "cannot be reached" in _refusal(server, path)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_server_that_falls_silent_is_not_waited_for(server, path, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT_S", 0.1)
     with socket.create_server(("localhost", 0)) as silent:
@@ -214,6 +232,7 @@ def test_a_server_that_falls_silent_is_not_waited_for(server, path, monkeypatch)
         assert "timed out" in _refusal(server, path)
 
 
+@pytest.mark.attack("Downloads and archives")
 def test_a_full_disk_is_named_and_nothing_stays(server, path, monkeypatch):
     def refuse(handle):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -25,7 +25,10 @@ from petclassify.learn.data.ahead import decoded_ahead
 from petclassify.learn.export.standalone import to_standalone
 from petclassify.runtime.serve.service import Service
 from tests.images.hostile import encoded, turned
+from tests.reliability import Attacks
 from tests.runtime.serve.conftest import SHIPPED, Client, start_server  # noqa: F401  # a fixture
+
+pytestmark = pytest.mark.attack("Equal pixels")
 
 REAL_WITHIN = 0.01  # the same, of real photos
 NEARLY_WITHIN = 0.05  # of a probability: JPEG blocks lie elsewhere, or CMYK rounds
@@ -114,18 +117,22 @@ def nearly(photo: Image.Image) -> list[bytes]:
     ]
 
 
-def test_files_of_equal_pixels_give_the_network_equal_bytes(photo: Image.Image) -> None:
+def test_files_of_equal_pixels_give_the_network_equal_bytes(
+    photo: Image.Image, attack: Attacks
+) -> None:
     resize = Classifier.load(SHIPPED).info.preprocessing
     for group, files in exact(photo).items():
         first, *others = (read_pixels(content, resize) for content in files)
         for number, pixels in enumerate(others, start=1):
-            np.testing.assert_array_equal(pixels, first, err_msg=f"{group} {number}")
+            with attack(f"{group} {number}", under="files"):
+                np.testing.assert_array_equal(pixels, first, err_msg=f"{group} {number}")
 
 
 def test_one_picture_is_one_prediction_on_every_way_in(
     photo: Image.Image,
     tmp_path: Path,
     start_server: Callable[[Service], Client],  # noqa: F811
+    attack: Attacks,
 ) -> None:
     classifier = Classifier.load(SHIPPED)
     resize = classifier.info.preprocessing
@@ -141,27 +148,32 @@ def test_one_picture_is_one_prediction_on_every_way_in(
         path = tmp_path / f"{number}.img"
         path.write_bytes(content)
         predicted = np.array([*classifier.predict(path).probabilities.values()])
-        assert np.abs(predicted - expected).max() <= within, number
+        with attack(path.name, under="ways in"):
+            assert np.abs(predicted - expected).max() <= within, number
 
-        ((_, pixels),) = decoded_ahead([(digest_of(path), path)], resize, limit=1)
-        assert isinstance(pixels, np.ndarray)
-        np.testing.assert_array_equal(pixels, classifier.pixels(path))
+        with attack(path.name, under="ways in"):
+            ((_, pixels),) = decoded_ahead([(digest_of(path), path)], resize, limit=1)
+            assert isinstance(pixels, np.ndarray)
+            np.testing.assert_array_equal(pixels, classifier.pixels(path))
 
-        probabilities, _ = standalone.run(None, {"image": np.asarray(read_image(path))})
-        assert np.abs(probabilities - predicted).max() <= STANDALONE_WITHIN, number
+        with attack(path.name, under="ways in"):
+            probabilities, _ = standalone.run(None, {"image": np.asarray(read_image(path))})
+            assert np.abs(probabilities - predicted).max() <= STANDALONE_WITHIN, number
 
-        answer = client.ask("/predict", content).json
-        assert [*answer["probabilities"].values()] == pytest.approx(predicted, abs=HTTP_WITHIN)
+        with attack(path.name, under="ways in"):
+            answer = client.ask("/predict", content).json
+            assert [*answer["probabilities"].values()] == pytest.approx(predicted, abs=HTTP_WITHIN)
 
 
-def test_real_photos_with_losses_keep_their_predictions(catsdogs: Path) -> None:
+def test_real_photos_with_losses_keep_their_predictions(catsdogs: Path, attack: Attacks) -> None:
     classifier = Classifier.load(SHIPPED)
     for path in sorted((catsdogs / "test").rglob("*.jpg"))[::500]:
         photo = read_image(path).resize((300, 240))
         expected = [*classifier.predict(photo).probabilities.values()]
         for content in nearly(photo):
-            found = [*classifier.predict(content).probabilities.values()]
-            assert found == pytest.approx(expected, abs=REAL_WITHIN)
+            with attack(path.name, under="files"):
+                found = [*classifier.predict(content).probabilities.values()]
+                assert found == pytest.approx(expected, abs=REAL_WITHIN)
 
 
 def digest_of(path: Path) -> str:

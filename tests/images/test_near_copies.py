@@ -46,13 +46,16 @@ def test_every_changed_copy_is_found_and_nothing_else(drawn_pets: Path, change: 
     assert found == {(place, place + len(paths)) for place in range(len(paths))}
 
 
-def test_pairs_far_apart_in_a_large_set_are_found() -> None:
+def test_pairs_far_apart_in_a_large_set_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     thumbnails = rng.integers(0, 256, (1300, SIDE, SIDE), dtype=np.uint8)
     thumbnails[1200] = thumbnails[10]
     thumbnails[700] = thumbnails[600][:, ::-1]
-    pairs = [(pair.first, pair.second) for pair in near_pairs(thumbnails)]
-    assert pairs == [(10, 1200), (600, 700)]
+    for most in (8_000_000, 300_000, 1):  # compared at once: with all, with many, with one
+        monkeypatch.setattr("petclassify.images.near_copies._MOST_COMPARED", most)
+        monkeypatch.setattr("petclassify.images.near_copies._AT_ONCE", min(most, 1000))
+        pairs = [(pair.first, pair.second) for pair in near_pairs(thumbnails)]
+        assert pairs == [(10, 1200), (600, 700)]
     assert all(0.999 < pair.likeness <= 1 for pair in near_pairs(thumbnails))
 
 

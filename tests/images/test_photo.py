@@ -7,11 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFilter
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.photo import read_image, read_pixels, read_size, to_pixels
+from petclassify.images.photo import (
+    count_decoded_pixels,
+    read_image,
+    read_pixels,
+    read_size,
+    to_pixels,
+)
+from petclassify.images.rgb import to_rgb
 
 RESIZE = Resize(shorter_side=256, crop=224, interpolation="bicubic")
 
@@ -199,6 +206,32 @@ def test_a_large_jpeg_is_decoded_smaller_and_gives_the_same_pixels() -> None:
     whole = to_pixels(read_image(content), RESIZE)
     reduced = read_pixels(content, RESIZE)
     assert np.abs(whole.astype(int) - reduced.astype(int)).mean() < 1
+
+
+def test_what_is_decoded_of_a_photo_is_told_by_its_header() -> None:
+    photo = scene(3000, 2000)
+    baseline = encoded(photo, "JPEG")
+    assert count_decoded_pixels(baseline, 256) == np.prod(read_image(baseline, 256).size)
+    assert count_decoded_pixels(encoded(photo, "JPEG", progressive=True), 256) == 6_000_000
+    assert count_decoded_pixels(encoded(photo, "BMP"), 256) == 6_000_000
+
+
+def test_a_large_lab_image_is_reduced_before_its_slow_conversion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = scene(1600, 1200).filter(ImageFilter.GaussianBlur(4))
+    content = encoded(photo.convert("LAB"), "TIFF")
+    resize = Resize(128, 112, "bicubic")
+    whole = to_pixels(read_image(content), resize).astype(int)
+    converted: list[tuple[int, int]] = []
+
+    def counting(image: Image.Image) -> Image.Image:
+        converted.append(image.size)
+        return to_rgb(image)
+
+    monkeypatch.setattr("petclassify.images.photo.to_rgb", counting)
+    assert np.abs(read_pixels(content, resize) - whole).mean() < 1
+    assert converted == [(400, 300)]
 
 
 def test_to_pixels_refuses_a_strip() -> None:

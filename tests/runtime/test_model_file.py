@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from petclassify.runtime.model_file import (
     file_of,
     load_model,
     parse_model,
+    read_model,
 )
 from petclassify.runtime.onnx_wire import read_metadata
 
@@ -86,17 +88,20 @@ def test_a_whole_model_file_predicts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 20, -1, -100])
+@pytest.mark.attack("Model files")
 def test_damaged_files_are_refused(refused: Callable[[bytes], str], size: int) -> None:
     refused(toy_model().SerializeToString()[:size])
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=40).map(lambda b: b"\x3a" + b))
+@pytest.mark.attack("Model files")
 def test_whatever_bytes_come_only_a_model_error_leaves(content: bytes) -> None:
     with contextlib.suppress(ModelError):
         read_metadata(content)
 
 
 @given(st.data())
+@pytest.mark.attack("Model files")
 def test_a_model_with_one_byte_changed_loads_or_is_refused(data: st.DataObject) -> None:
     content = bytearray(WHOLE)
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -104,6 +109,7 @@ def test_a_model_with_one_byte_changed_loads_or_is_refused(data: st.DataObject) 
         parse_model(bytes(content))
 
 
+@pytest.mark.attack("Model files")
 def test_an_onnx_of_someone_else_is_refused(refused: Callable[[bytes], str]) -> None:
     model = toy_model()
     del model.metadata_props[:]
@@ -117,12 +123,14 @@ def place_outside(tensor: TensorProto, location: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../weights.bin"])
+@pytest.mark.attack("Model files")
 def test_external_data_are_refused_unread(refused: Callable[[bytes], str], location: str) -> None:
     model = toy_model()
     place_outside(model.graph.initializer[0], location)
     assert "external data" in refused(model.SerializeToString())
 
 
+@pytest.mark.attack("Model files")
 def test_external_data_are_found_in_every_corner(refused: Callable[[bytes], str]) -> None:
     outside = numpy_helper.from_array(np.ones((3, 2), np.float32), "weight")
     place_outside(outside, "weights.bin")
@@ -142,6 +150,7 @@ def test_external_data_are_found_in_every_corner(refused: Callable[[bytes], str]
         assert "external data" in refused(model.SerializeToString())
 
 
+@pytest.mark.attack("Model files")
 def test_external_data_behind_a_hard_link_are_refused_unread(
     refused: Callable[[bytes], str], tmp_path: Path
 ) -> None:
@@ -165,6 +174,7 @@ def endless_loop() -> onnx.NodeProto:
     return helper.make_node("Loop", ["", "yes"], [], body=body)
 
 
+@pytest.mark.attack("Model files")
 def test_a_graph_that_loops_or_branches_is_refused_unrun(refused: Callable[[bytes], str]) -> None:
     looping, branching, calling = (toy_model() for _ in range(3))
     looping.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
@@ -206,22 +216,34 @@ def test_a_graph_that_loops_or_branches_is_refused_unrun(refused: Callable[[byte
         {"preprocessing": {"resize": float("inf"), "crop": 8, "interpolation": "bicubic"}},
     ],
 )
+@pytest.mark.attack("Model files")
 def test_metadata_that_lie_are_refused(refused: Callable[[bytes], str], lie: dict) -> None:
     spoilt = json.dumps(json.loads(INFO.to_json()) | lie)
     refused(toy_model(spoilt).SerializeToString())
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "{}", "null"])
+@pytest.mark.attack("Model files")
 def test_metadata_that_cannot_be_read_are_refused(
     refused: Callable[[bytes], str], text: str
 ) -> None:
     refused(toy_model(text).SerializeToString())
 
 
+@pytest.mark.attack("Model files")
 def test_a_graph_of_another_shape_or_type_is_refused(refused: Callable[[bytes], str]) -> None:
     assert "its inputs are" in refused(toy_model(side=9).SerializeToString())
     assert "its inputs are" in refused(toy_model(dtype=TensorProto.FLOAT).SerializeToString())
     assert "its outputs are" in refused(toy_model(num_classes=3).SerializeToString())
+
+
+@pytest.mark.attack("Model files")
+def test_a_model_that_is_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "model.onnx"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(ModelError, match="no regular file"):
+            read_model(path)
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
@@ -229,6 +251,7 @@ def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
         load_model(tmp_path / "none.onnx")
 
 
+@pytest.mark.attack("Model files")
 def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
     model = toy_model()
     (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
@@ -239,6 +262,7 @@ def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
         Classifier.load(tmp_path).run(np.ones((1, 8, 8, 3), np.uint8))
 
 
+@pytest.mark.attack("Model files")
 def test_a_familiarity_that_is_none_is_refused(tmp_path: Path) -> None:
     model = toy_model()
     (most,) = (node for node in model.graph.node if node.op_type == "ReduceMax")
@@ -252,6 +276,7 @@ def test_a_familiarity_that_is_none_is_refused(tmp_path: Path) -> None:
         Classifier.load(tmp_path).run(np.full((1, 8, 8, 3), 9, np.uint8))
 
 
+@pytest.mark.attack("Model files")
 def test_a_model_without_familiarity_is_refused(refused: Callable[[bytes], str]) -> None:
     model = toy_model()
     del model.graph.output[1]

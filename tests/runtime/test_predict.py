@@ -251,6 +251,32 @@ def test_output_never_replaces_what_is_read_or_a_device(
     assert pipe.is_fifo()
 
 
+def test_output_never_replaces_a_photo_of_a_folder_through_a_link(
+    petclassify: Run, photo: Path, tmp_path: Path
+) -> None:
+    before = photo.read_bytes()
+    link = tmp_path / "rows.csv"
+    link.symlink_to(photo)
+    done = petclassify("predict", photo.parent, "--output", link, "--model", SHIPPED)
+    assert done.code == ExitCode.USAGE
+    assert photo.read_bytes() == before
+
+
+def test_a_latest_that_names_nothing_leaves_the_shipped_model(
+    petclassify: Run, photo: Path
+) -> None:
+    latest = Path("models/latest")
+    latest.parent.mkdir()
+    for content in (b"\xff\xfe\0garbage" * 9999, b"/etc/passwd", b""):
+        latest.write_bytes(content)
+        done = petclassify("predict", photo)
+        assert done.code == 0, done.err
+        assert str(SHIPPED) in done.err
+    latest.unlink()
+    latest.symlink_to("nowhere")
+    assert petclassify("predict", photo).code == 0
+
+
 def test_a_name_that_cannot_be_is_that_photos_error(petclassify: Run, photo: Path) -> None:
     done = petclassify("predict", "x" * 300, photo, "--model", SHIPPED)
     assert done.code == ExitCode.SOME_IMAGES_FAILED

@@ -65,6 +65,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.attack("Kills")
 def test_a_killed_job_goes_on_and_gives_the_same_bytes(
     predict: Run, tmp_path: Path, make_photos: Make, suffix: str
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_killed_job_goes_on_and_gives_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.attack("Kills")
 def test_killed_at_any_moment_nothing_is_scored_twice(
     predict: Run, tmp_path: Path, catsdogs: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_killed_at_any_moment_nothing_is_scored_twice(
     assert rows.read_text() == unbroken
 
 
+@pytest.mark.attack("Kills")
 def test_a_signal_leaves_what_is_scored(tmp_path: Path, make_photos: Make) -> None:
     make_photos(tmp_path / "photos", 200)
     process = start(tmp_path / "photos", "--output", tmp_path / "rows.csv")
@@ -216,6 +219,7 @@ def test_another_models_predictions_are_not_mixed_in(
     assert (tmp_path / "rows.csv.part").read_bytes() == before
 
 
+@pytest.mark.attack("Disks")
 def test_two_commands_do_not_write_one_output(
     predict: Run, tmp_path: Path, make_photos: Make
 ) -> None:
@@ -231,6 +235,7 @@ def test_two_commands_do_not_write_one_output(
 
 
 @pytest.mark.parametrize("content", [b"my notes, do not touch", b"x" * 5000, "database"])
+@pytest.mark.attack("Disks")
 def test_a_file_of_that_name_that_is_none_of_ours_is_not_touched(
     predict: Run, tmp_path: Path, make_photos: Make, content: bytes | str
 ) -> None:
@@ -250,6 +255,7 @@ def test_a_file_of_that_name_that_is_none_of_ours_is_not_touched(
     assert files(tmp_path) == ["photos", "rows.csv.part", "workplace"]
 
 
+@pytest.mark.attack("Disks")
 def test_a_full_disk_keeps_what_is_scored_and_the_job_goes_on(
     predict: Run, tmp_path: Path, make_photos: Make, small_disk: Path
 ) -> None:
@@ -268,6 +274,7 @@ def test_a_full_disk_keeps_what_is_scored_and_the_job_goes_on(
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 101
 
 
+@pytest.mark.attack("Disks")
 def test_a_folder_that_cannot_be_listed_is_an_error_row(
     predict: Run, tmp_path: Path, make_photos: Make
 ) -> None:

@@ -95,7 +95,7 @@ class RunFolder:
         """
         try:
             return dict(json.loads((self.path / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             if self.path.is_file():
                 what = "is a file, not a run folder. Give the folder that petclassify train made"
             elif not self.path.exists():

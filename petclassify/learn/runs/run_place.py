@@ -84,7 +84,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
     try:
         before = json.loads((path / "config.json").read_text(encoding="utf-8"))
         changed = _differing(before.get("asked", before), asked)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: not a run folder, so --resume cannot go on there") from error
     if changed:
         raise UsageError(
@@ -140,9 +140,9 @@ def _is_free(path: Path) -> bool:
         return True
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return names <= _BEFORE_LEARNING and {"data", "backbone", "fit"} <= set(config)
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
-    return names <= _BEFORE_LEARNING and {"data", "backbone", "fit"} <= set(config)
 
 
 def _emptied(path: Path) -> Path:

@@ -47,7 +47,7 @@ def _read(path: Path) -> dict[str, str]:
     """What is known; nothing where the file is missing or damaged."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(known, dict):
         return {}

@@ -5,31 +5,61 @@ Each worker decodes a few photos and runs them through a network of one thread, 
 never waits for company. What waits is shared evenly: with two workers and two photos waiting
 each takes one. Requests take turns, photo by photo, so a lone one does not wait for all of
 another's 64, which may be as large as is allowed.
+
+A photo takes up to 8 bytes a pixel while it is decoded. All workers together decode
+`MAX_DECODED_PIXELS` at a time, four photos of the largest size, however many cores there are.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from petclassify.errors import ImageError
+from petclassify.images.opening import MAX_PIXELS
+from petclassify.images.photo import count_decoded_pixels
 from petclassify.runtime.classifier import Classifier, Prediction
 from petclassify.runtime.scoring import BATCH_SIZE, score_batch
 
 Photo = bytes | NDArray[np.uint8]  # a file, or a window (height, width, 3) that is fitted already
 Outcome = Prediction | ImageError
 
+MAX_DECODED_PIXELS = 4 * MAX_PIXELS
 WAITING_PER_WORKER = 64  # photos; the last of them waits about half a second
 
 
 class QueueFullError(Exception):
     """More photos wait than may."""
+
+
+class PixelBudget:
+    """How many pixels are decoded at a time."""
+
+    def __init__(self, most: int = MAX_DECODED_PIXELS) -> None:
+        self._free = most
+        self._most = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, count: int) -> Iterator[None]:
+        """Wait until so many more may be decoded; all that there are, if it asks for more."""
+        count = min(count, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= count)
+            self._free -= count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += count
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +93,7 @@ class Batcher:
         self._on_batch = on_batch
         self._requests: deque[deque[_Waiting]] = deque()  # whose turn it is, first
         self._waiting = 0
+        self._budget = PixelBudget()
         self._changed = threading.Condition()
         self._closed = False
         # Daemons: a photo that takes a second to decode must not hold up a forced exit.
@@ -134,10 +165,22 @@ class Batcher:
         if self._on_batch is not None:
             self._on_batch(len(batch))
         try:
-            outcomes = score_batch(self._classifier, [job.photo for job in batch])
+            windows = [self._window(job.photo) for job in batch]
+            outcomes = score_batch(self._classifier, windows)
         except Exception as error:  # whoever waits learns of it; the worker lives on
             for job in batch:
                 job.outcome.set_exception(error)
             return
         for job, outcome in zip(batch, outcomes, strict=True):
             job.outcome.set_result(outcome)
+
+    def _window(self, photo: Photo) -> NDArray[np.uint8] | ImageError:
+        """What the network sees of a photo, or why it sees nothing."""
+        if isinstance(photo, np.ndarray):
+            return photo
+        shortest_side = self._classifier.info.preprocessing.shorter_side
+        try:
+            with self._budget.taken(count_decoded_pixels(photo, shortest_side)):
+                return self._classifier.pixels(photo)
+        except ImageError as error:
+            return error

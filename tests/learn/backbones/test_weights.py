@@ -74,6 +74,7 @@ def test_weights_without_or_with_another_classifier_load(tmp_path: Path, ending:
         assert torch.equal(loaded.conv1.weight, network.conv1.weight)
 
 
+@pytest.mark.attack("Weights and checkpoints")
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(timm.create_model("resnet34").state_dict(), path)
@@ -99,6 +100,7 @@ class Canary:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 @pytest.mark.parametrize("save", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))])
+@pytest.mark.attack("Weights and checkpoints")
 def test_a_pickle_is_refused_and_nothing_in_it_runs(tmp_path: Path, ending: str, save) -> None:
     path, flown = tmp_path / f"weights{ending}", tmp_path / "flown"
     save({"conv1.weight": Canary(flown)}, path)
@@ -107,6 +109,7 @@ def test_a_pickle_is_refused_and_nothing_in_it_runs(tmp_path: Path, ending: str,
     assert not flown.exists()
 
 
+@pytest.mark.attack("Weights and checkpoints")
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     whole = tmp_path / "whole.safetensors"
     save_file({"a": torch.zeros(100)}, whole)

@@ -138,6 +138,7 @@ FrozenPass(backbone, Killed.open(Path(sys.argv[2]), backbone)).run([(photos, 2)]
 """
 
 
+@pytest.mark.attack("Kills")
 def test_a_killed_pass_keeps_its_whole_batches(
     tmp_path: Path, backbone: Backbone, drawn_pets: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_killed_pass_keeps_its_whole_batches(
     np.testing.assert_array_equal(cache.get(sorted(kept), 2), before)
 
 
+@pytest.mark.attack("Disks")
 def test_a_damaged_cache_is_started_anew(tmp_path: Path, backbone: Backbone) -> None:
     path = FeatureCache.open(tmp_path, backbone).path
     path.write_bytes(b"no database" * 1000)
@@ -178,6 +180,7 @@ def test_an_engine_that_is_gone_is_replaced_for_all_photos(
     np.testing.assert_array_equal(gone.get(names[:40], 2), alien)
 
 
+@pytest.mark.attack("Disks")
 def test_a_photo_that_changes_under_the_pass_is_not_cached(
     tmp_path: Path, backbone: Backbone, drawn_pets: Path
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_photo_that_changes_under_the_pass_is_not_cached(
     assert frozen_pass.cache.known(["digest of what it was"], 1) == set()
 
 
+@pytest.mark.attack("Disks")
 def test_a_database_damaged_in_the_middle_is_started_anew(
     tmp_path: Path, backbone: Backbone
 ) -> None:
@@ -200,12 +204,14 @@ def test_a_database_damaged_in_the_middle_is_started_anew(
     assert FeatureCache.open(tmp_path, backbone).known(names, 1) == set()
 
 
+@pytest.mark.attack("Disks")
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, backbone: Backbone) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(EnvironmentFault, match="Choose another with --cache DIR"):
         FeatureCache.open(tmp_path / "file", backbone)
 
 
+@pytest.mark.attack("Disks")
 def test_a_full_disk_is_the_environments_fault(small_disk: Path, backbone: Backbone) -> None:
     cache = FeatureCache.open(small_disk, backbone)
     big = np.zeros((64, 2, backbone.num_features), np.float32)

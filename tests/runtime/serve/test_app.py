@@ -87,6 +87,7 @@ def test_parts_that_all_fail_have_the_status_of_the_first(server: Client) -> Non
         (b"", ""),
     ],
 )
+@pytest.mark.attack("Server")
 def test_odd_file_names_survive(server: Client, photo: bytes, name: bytes, shown: str) -> None:
     answer = server.send_parts((name, photo))
     assert answer.status == 200
@@ -94,6 +95,7 @@ def test_odd_file_names_survive(server: Client, photo: bytes, name: bytes, shown
     assert answer.body.isascii()
 
 
+@pytest.mark.attack("Server")
 def test_each_bad_image_has_its_status(server: Client, photo: bytes) -> None:
     strip = encoded(Image.new("L", (2, 1000)))
     bad = {
@@ -125,16 +127,19 @@ def test_each_bad_image_has_its_status(server: Client, photo: bytes) -> None:
         ("multipart/form-data; boundary=" + "x" * 5000, b"x"),
     ],
 )
+@pytest.mark.attack("Server")
 def test_broken_multipart_is_refused(server: Client, content_type: str, body: bytes) -> None:
     answer = server.ask("/predict", body, content_type=content_type)
     assert (answer.status, answer.json["error"]["kind"]) == (400, "broken_multipart")
 
 
+@pytest.mark.attack("Server")
 def test_too_many_parts_are_refused(server: Client) -> None:
     answer = server.send_parts(*[(b"x", b"")] * 65)
     assert (answer.status, answer.json["error"]["kind"]) == (413, "too_many_photos")
 
 
+@pytest.mark.attack("Server")
 def test_unknown_paths_and_methods_are_refused_in_json(server: Client) -> None:
     for path in (
         "/nothing",

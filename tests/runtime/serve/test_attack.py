@@ -18,9 +18,12 @@ import pytest
 from PIL import Image
 
 from petclassify.runtime.serve.service import Service
+from tests.reliability import Attacks
 from tests.runtime.serve.conftest import SHIPPED, Client, encoded, running_server
 from tests.runtime.serve.test_app import png_head
 from tests.runtime.serve.test_limits import connect, wait_until_nothing_is_held
+
+pytestmark = pytest.mark.attack("Server")
 
 Start = Callable[[Service], Client]
 INFER = "/v2/models/catsdogs/infer"
@@ -109,7 +112,7 @@ def bombs_of_text() -> bytes:
 
 
 @pytest.mark.slow
-def test_random_requests_are_answered_as_described(server: Client) -> None:
+def test_random_requests_are_answered_as_described(server: Client, attack: Attacks) -> None:
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis.errors import Unsatisfiable
@@ -151,7 +154,8 @@ def test_random_requests_are_answered_as_described(server: Client) -> None:
             with suppress(*[Unsatisfiable] if mode == GenerationMode.NEGATIVE else []):
                 ask()
     print(json.dumps(statuses, indent=1))
-    assert sum(statuses.values()) > 200
+    attack.made(statuses.total(), under="random requests")
+    assert statuses.total() > 200
 
 
 def repeat(attack: Callable[[], None], stopped: threading.Event) -> None:
@@ -193,7 +197,7 @@ def idle(server: Client) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_good_requests_are_answered_among_all_attackers(
-    server: Client, photo: bytes, idle: None
+    server: Client, photo: bytes, idle: None, attack: Attacks
 ) -> None:
     seconds = 25
     large = io.BytesIO()
@@ -253,6 +257,7 @@ def test_good_requests_are_answered_among_all_attackers(
         print(f"{name:32}{count:8}")
     print(f"good requests {dict(answered)}, slowest {slowest_s}")
     print(f"memory {before:.0f} MiB before, {most:.0f} MiB at most")
+    attack.made(tries.total(), under="by attackers at once")
     wait_until_nothing_is_held(server)
     assert server.ask("/predict", photo).status == 200
     assert set(answered) <= {200, 503}

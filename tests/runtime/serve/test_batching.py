@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from petclassify import Classifier
-from petclassify.errors import ImageError, ModelError
+from petclassify.errors import ImageError, ImageFault, ModelError
 from petclassify.runtime.classifier import Prediction
-from petclassify.runtime.serve.batching import Batcher, QueueFullError
+from petclassify.runtime.serve.batching import Batcher, PixelBudget, QueueFullError
 from tests.runtime.serve.conftest import SHIPPED
 
 Make = Callable[[int], Batcher]
@@ -165,3 +165,41 @@ def test_closing_finishes_what_waits_and_takes_no_more(make: Make, photo: bytes)
     assert all(future.done() for future in futures)
     with pytest.raises(QueueFullError):
         batcher.submit([photo])
+
+
+def test_all_workers_together_decode_no_more_pixels_than_they_may(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, photo: bytes
+) -> None:
+    monkeypatch.setattr("petclassify.runtime.serve.batching.PixelBudget", lambda: budget)
+    budget = PixelBudget(2 * 240 * 320)  # two photos
+    lock, decoding, most = threading.Lock(), 0, 0
+    pixels = classifier.pixels
+
+    def counted(given: bytes) -> np.ndarray:
+        nonlocal decoding, most
+        with lock:
+            decoding += 1
+            most = max(most, decoding)
+        threading.Event().wait(0.02)
+        with lock:
+            decoding -= 1
+        return pixels(given)
+
+    monkeypatch.setattr(classifier, "pixels", counted)
+    batcher = Batcher(classifier, 5)
+    outcomes = batcher.submit([photo, b"no photo"] * 10)
+    found = [outcome.result(30) for outcome in outcomes]
+    batcher.close()
+    assert most == 2
+    assert [type(one) for one in found] == [Prediction, ImageError] * 10
+
+
+def test_a_photo_larger_than_the_budget_takes_it_whole_and_gives_it_back() -> None:
+    budget = PixelBudget(100)
+    for _ in range(2):
+        with budget.taken(101):
+            pass
+    with pytest.raises(ImageError), budget.taken(100):
+        raise ImageError(ImageFault.DAMAGED, "damaged")
+    with budget.taken(100):
+        pass

@@ -65,6 +65,7 @@ def wait_until_nothing_is_held(client: Client) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.attack("Server")
 def test_a_body_over_the_limit_is_refused(server: Client) -> None:
     large = bytes(MAX_BODY_BYTES + 2**20)
 
@@ -79,6 +80,7 @@ def test_a_body_over_the_limit_is_refused(server: Client) -> None:
     wait_until_nothing_is_held(server)
 
 
+@pytest.mark.attack("Server")
 def test_a_body_over_the_limit_is_refused_before_it_is_sent(server: Client) -> None:
     with closing(connect(server)) as connection:
         head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**40}\r\n\r\n"
@@ -86,6 +88,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent(server: Client) -> N
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.attack("Server")
 def test_slow_bodies_end_with_408(start_server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "BODY_SECONDS", 0.3)
     client = start_server(Service(SHIPPED))
@@ -118,6 +121,7 @@ def test_a_slow_line_that_keeps_up_is_waited_for(
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: loc"])
+@pytest.mark.attack("Server")
 def test_slow_heads_are_hung_up_on(
     start_server: Start, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
@@ -129,6 +133,7 @@ def test_slow_heads_are_hung_up_on(
     assert received.startswith(b"HTTP/1.1 408 ") if head else received == b""
 
 
+@pytest.mark.attack("Server")
 def test_what_a_refused_client_still_sends_is_not_read_for_ever(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +148,7 @@ def test_what_a_refused_client_still_sends_is_not_read_for_ever(
             send_until(connection, b"4\r\nmore\r\n", end)
 
 
+@pytest.mark.attack("Server")
 def test_a_client_that_does_not_read_is_hung_up_on(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +172,7 @@ def test_a_kept_connection_outlives_many_requests(server: Client) -> None:
                 answer += some
 
 
+@pytest.mark.attack("Server")
 def test_clients_that_hang_up_leave_nothing_behind(server: Client, photo: bytes) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
     for sent in (
@@ -182,6 +189,7 @@ def test_clients_that_hang_up_leave_nothing_behind(server: Client, photo: bytes)
     wait_until_nothing_is_held(server)
 
 
+@pytest.mark.attack("Server")
 def test_a_lying_length_is_no_way_in(server: Client, photo: bytes) -> None:
     with closing(connect(server)) as connection:
         connection.sendall(
@@ -197,6 +205,7 @@ def test_a_lying_length_is_no_way_in(server: Client, photo: bytes) -> None:
     assert server.ask("/livez").status == 200
 
 
+@pytest.mark.attack("Server")
 def test_memory_for_bodies_is_shared(start_server: Start, photo: bytes) -> None:
     service = Service(SHIPPED)
     service.memory = HeldBytes(len(photo) + 1000)
@@ -213,6 +222,7 @@ def test_memory_for_bodies_is_shared(start_server: Start, photo: bytes) -> None:
     assert client.ask("/predict", photo).status == 200
 
 
+@pytest.mark.attack("Server")
 def test_connections_over_the_limit_are_told_to_come_back(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +238,7 @@ def test_connections_over_the_limit_are_told_to_come_back(
     assert client.ask("/livez").status == 200
 
 
+@pytest.mark.attack("Server")
 def test_a_thousand_at_once_are_answered_or_told_to_come_back(server: Client, photo: bytes) -> None:
     allow_open_files(1200)
     request = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n"
@@ -272,6 +283,7 @@ def test_a_thousand_at_once_are_answered_or_told_to_come_back(server: Client, ph
     wait_until_nothing_is_held(server)
 
 
+@pytest.mark.attack("Server")
 def test_other_sites_and_other_names_are_refused(server: Client, photo: bytes) -> None:
     here = f"127.0.0.1:{server.port}"
     for headers in (

@@ -1,0 +1,33 @@
+"""What one photo may cost, of the largest size that is allowed, in every format and mode."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hostile_images import MOST_MEBIBYTES, MOST_SECONDS, largest, measure
+from tests.reliability import Attacks
+
+SIDE = 7000  # pixels: 49 megapixels
+
+
+@pytest.mark.slow
+@pytest.mark.attack("Photos")
+def test_the_largest_photo_of_every_kind_keeps_to_the_limits(
+    tmp_path: Path, attack: Attacks
+) -> None:
+    # A process of its own makes them: a child's peak counts what its parent held at the fork.
+    with multiprocessing.get_context("spawn").Pool(1) as maker:
+        paths = maker.apply(largest, (tmp_path, SIDE))
+    over = []
+    for path in paths:
+        cost = measure(path)
+        path.unlink()
+        # Of the processor, since other tests share the machine.
+        fits = cost.processor_seconds <= MOST_SECONDS and cost.mebibytes <= MOST_MEBIBYTES
+        over += [] if fits and "exit" not in cost.outcome else [cost]
+        attack.made(1, not fits, under="of the largest size")
+        attack.cost(cost.name, cost.processor_seconds, cost.mebibytes)
+    assert over == []
