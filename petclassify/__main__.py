@@ -31,7 +31,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     _prepare_process(debug)
     from petclassify.cli import app
-    from petclassify.colours import coloured
+    from petclassify.terminal import coloured
 
     try:
         _handle_signals(_stop)
@@ -93,8 +93,8 @@ def _prepare_process(debug: bool) -> None:
     import logging
     import warnings
 
-    from petclassify.runtime.output import printable
     from petclassify.streams import prepare_streams
+    from petclassify.terminal import printable
 
     class Escaping(logging.Formatter):
         """Messages name files, whose names must not break a line or command a terminal."""
@@ -120,7 +120,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
     from petclassify.errors import ExitCode, PetclassifyError
     from petclassify.files import FULL_DISK
-    from petclassify.runtime.output import printable
+    from petclassify.terminal import printable
 
     if isinstance(error, PetclassifyError):
         return f"{_ERROR} {printable(str(error))}", error.exit_code

@@ -93,7 +93,8 @@ class FitConfig:
         clip_grad: largest norm of the gradient; 0 is off.
         augmentation: of the training photos.
         minutes: how long all epochs may take, judging on val included; the first one, which
-            is always done, tells how many fit, if fewer than `epochs`. 0 is no limit.
+            is always done, and the second tell how many fit, if fewer than `epochs`. 0 is no
+            limit.
 
     """
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from petclassify.colours import coloured, takes_colour
+from petclassify.terminal import coloured, takes_colour
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter, Parameter

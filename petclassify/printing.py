@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from petclassify.runtime.output import padded, printable, screen_width
+from petclassify.terminal import padded, printable, screen_width
 
 if TYPE_CHECKING:
     from petclassify.learn.backbones.catalogue import Catalogue

@@ -19,7 +19,6 @@ from petclassify.commands.shared import (
 from petclassify.completion import public_sets
 from petclassify.config import DEFAULT_BACKBONE, ZOO_PREFIX, Augmentation, TrainConfig
 from petclassify.errors import UsageError
-from petclassify.images.exclusions import write_exclusions
 from petclassify.options import (
     DATA,
     DATA_ROOT,
@@ -137,6 +136,7 @@ def check(
         )
     config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
     index = check_request(config)
+    from petclassify.images.exclusions import write_exclusions
     from petclassify.learn.checking.check import check as run
     from petclassify.report.check_kinds import kinds_of
     from petclassify.report.check_page import write_check

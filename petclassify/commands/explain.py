@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,8 @@ from petclassify.errors import ExitCode, ImageError, ModelError, NoActivationMap
 from petclassify.options import OUTPUT, ImagesArgument, ModelOption
 
 if TYPE_CHECKING:
-    from petclassify.runtime.explain import Explanation
+    from petclassify.learn.grad_cam import GradCam
+    from petclassify.runtime.explain import Explainer
 
 
 def explain(
@@ -31,16 +31,15 @@ def explain(
         petclassify explain holiday/ --out looked    # a folder of photos
 
     """
-    from petclassify.runtime.classifier import Classifier
     from petclassify.runtime.explain import explain_photos
     from petclassify.runtime.output import row_writer
 
     chosen = chosen_model(model)
-    run = _explainer(chosen)
-    write = row_writer("table", sys.stdout, Classifier.load(chosen).class_names)
+    explainer = _explainer(chosen)
+    write = row_writer("table", sys.stdout, explainer.classifier.class_names)
     collect_from_now_on()
     failed = 0
-    for explained in explain_photos(run, images, out):
+    for explained in explain_photos(explainer.explain, images, out):
         write(explained)
         failed += isinstance(explained.outcome, ImageError)
     if failed:
@@ -48,15 +47,16 @@ def explain(
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
 
 
-def _explainer(model: Path) -> Callable[[Path | bytes], Explanation]:
+def _explainer(model: Path) -> Explainer | GradCam:
     """From the model file alone where that goes, else by gradients from the run's checkpoint."""
     from petclassify.runtime.explain import Explainer
+    from petclassify.runtime.model_file import file_of
 
     try:
-        return Explainer.load(model).explain
+        return Explainer.load(model)
     except NoActivationMapsError as error:
-        run = model if model.is_dir() else model.parent
-        if not (run / "checkpoint.safetensors").is_file():
+        checkpoint = file_of(model).with_name("checkpoint.safetensors")
+        if not checkpoint.is_file():
             raise ModelError(
                 f"{model}: its network makes no class activation maps, and gradients need the "
                 "checkpoint of its run. Give the run folder with --model"
@@ -64,4 +64,4 @@ def _explainer(model: Path) -> Callable[[Path | bytes], Explanation]:
         require_extra("train", ("torch", "captum"))
     from petclassify.learn.grad_cam import GradCam
 
-    return GradCam.load(run).explain
+    return GradCam.load(checkpoint, model)

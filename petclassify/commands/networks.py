@@ -109,16 +109,16 @@ def compare(
 
     data = located(data, data_root)
     config = CompareConfig(
-        data,
-        parse_networks(networks),
-        epochs,
-        minutes,
-        image_size,
-        batch_size,
-        augmentation,
-        seed,
-        max_bad,
-        out or Path("models") / f"{data.resolve().name}-comparison",
+        data=data,
+        networks=parse_networks(networks),
+        epochs=epochs,
+        minutes=minutes,
+        image_size=image_size,
+        batch_size=batch_size,
+        augmentation=augmentation,
+        seed=seed,
+        max_bad=max_bad,
+        out=out or Path("models") / f"{data.resolve().name}-comparison",
     )
     collect_from_now_on()
     comparison = run(config)

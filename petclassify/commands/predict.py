@@ -33,8 +33,8 @@ from petclassify.options import (
     ModelOption,
 )
 from petclassify.printing import class_lines, figure_lines
-from petclassify.runtime.output import chosen_format, printable
 from petclassify.streams import stop_when_unread
+from petclassify.terminal import printable
 
 
 class RowFormat(StrEnum):
@@ -99,6 +99,7 @@ def predict(
         petclassify predict img.jpg --model models/pets    # with a run's model
 
     """
+    from petclassify.runtime.output import chosen_format
     from petclassify.runtime.predict import predict as run
 
     rows = chosen_format(output_format.value if output_format else None, output)

@@ -8,7 +8,7 @@ import typer
 
 from petclassify.commands.shared import chosen_model, collect_from_now_on, require_extra
 from petclassify.options import ModelOption
-from petclassify.runtime.output import printable
+from petclassify.terminal import printable
 
 SERVE_MODULES = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 

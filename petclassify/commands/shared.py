@@ -15,7 +15,7 @@ import typer
 
 from petclassify.errors import EnvironmentFault
 from petclassify.options import FigureFormat
-from petclassify.runtime.output import printable
+from petclassify.terminal import printable
 
 TRAIN_MODULES = (
     *("torch", "torchvision", "timm", "huggingface_hub", "onnx", "safetensors", "lightning_fabric"),

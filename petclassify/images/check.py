@@ -1,4 +1,4 @@
-"""What the files of a data set say by themselves, each read once and whole.
+"""What the files of a data set say by themselves, each read whole.
 
 Unreadable files; copies, exact and near; sizes unlike the others'; classes that are rare.
 Whether labels are right needs a network: that is `learn.checking.label_check`.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -23,6 +24,7 @@ from petclassify.images.walk import Visited, list_folder, walk_images
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+_MAX_NAMED = 5  # classes in one line
 
 _SPELLINGS: dict[str, Split] = {
     "train": "train",
@@ -117,11 +119,24 @@ def _read_given_splits(root: Path, found: dict[Split, Path], folders: list[Path]
         names, splits[split] = _read_classes(found[split], list_folder(found[split])[0])
         if names != class_names:
             raise DataError(
-                f"{found[split]}: its classes [{', '.join(names)}] are not those of {first} "
-                f"[{', '.join(class_names)}]. Every split needs the same class folders"
+                f"{found[split]}: its classes are not those of {first}: "
+                f"{told_apart(names, class_names)}. Every split needs the same class folders"
             )
     ignored = tuple(folder for folder in folders if folder not in found.values())
     return Index(root, class_names, splits, flat=False, ignored=ignored)
+
+
+def told_apart(names: Sequence[str], expected: Sequence[str]) -> str:
+    """In what a set of class names differs from another, a few of them named; "" if in nothing."""
+    missing, strange = set(expected) - set(names), set(names) - set(expected)
+    found = (("missing", missing), ("not expected", strange))
+    return "; ".join(f"{what} {_some(those)}" for what, those in found if those)
+
+
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(sorted(names)[:_MAX_NAMED])
+    more = len(names) - _MAX_NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tuple[Sample, ...]]:

@@ -132,13 +132,13 @@ def _train_config(config: CompareConfig, network: str) -> TrainConfig:
         image_size = config.image_size
     run = _run_path(config, network)
     return TrainConfig(
-        config.data,
-        network,
-        weights,
-        image_size,
-        config.seed,
-        run,
-        config.max_bad,
+        data=config.data,
+        backbone=network,
+        weights=weights,
+        image_size=image_size,
+        seed=config.seed,
+        out=run,
+        max_bad=config.max_bad,
         cache=config.out / "cache" / run.name,
         fit=fit,
         resume=run.exists(),

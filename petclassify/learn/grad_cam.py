@@ -32,19 +32,19 @@ class GradCam:
     """A run's model, ready to classify and to show where it looked."""
 
     def __init__(self, model: TrainedModel, classifier: Classifier) -> None:
+        self.classifier = classifier
         self._network = model.network
-        self._classifier = classifier
         self._resize = model.backbone.resize
 
     @classmethod
-    def load(cls, run: Path) -> GradCam:
-        """Open a run folder's checkpoint and model file.
+    def load(cls, checkpoint: Path, model: Path) -> GradCam:
+        """Open a run's checkpoint, and the model file whose predictions are explained.
 
         Raises:
             ModelError: one of them is missing or refused.
 
         """
-        return cls(load_checkpoint(run / "checkpoint.safetensors"), Classifier.load(run))
+        return cls(load_checkpoint(checkpoint), Classifier.load(model))
 
     def explain(self, photo: Photo) -> Explanation:
         """Classify one photo and show where the network looked.
@@ -56,8 +56,8 @@ class GradCam:
         """
         image = read_photo(photo, self._resize)
         pixels = to_pixels(image, self._resize)
-        probabilities, familiarity = self._classifier.run(pixels[np.newaxis])
-        prediction = self._classifier.describe(probabilities[0], familiarity[0])
+        probabilities, familiarity = self.classifier.run(pixels[np.newaxis])
+        prediction = self.classifier.describe(probabilities[0], familiarity[0])
         heat = gradient_map(self._network, pixels, int(probabilities[0].argmax()))
         return Explanation(prediction, heat, draw_heat(image, heat, self._resize))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from petclassify.errors import DataError, ImageError
-from petclassify.images.index import Index, Sample, Split, read_index
+from petclassify.images.index import Index, Sample, read_index, told_apart
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
 from petclassify.runtime.classifier import Classifier
@@ -24,7 +24,6 @@ class Evaluation:
     Attributes:
         data: the folder.
         info: what the model file says about itself.
-        split: the data set's that was judged; None where the folder has none.
         judged: its photos with their predictions.
         unreadable: why each of the others cannot be read.
         findings: what else speaks against the model, a sentence each.
@@ -33,7 +32,6 @@ class Evaluation:
 
     data: Path
     info: ModelInfo
-    split: Split | None
     judged: Judged
     unreadable: tuple[ImageError, ...]
     findings: tuple[str, ...]
@@ -49,17 +47,17 @@ def evaluate(data: Path, model: Path) -> Evaluation:
     """
     classifier = Classifier.load(model, threads=THREADS_IN_NETWORK)
     index = read_index(data)
-    if set(index.class_names) != set(classifier.class_names):
+    difference = told_apart(index.class_names, classifier.class_names)
+    if difference:
         raise DataError(
-            f"{data}: its classes [{', '.join(index.class_names)}] are not those of {model} "
-            f"[{', '.join(classifier.class_names)}]"
+            f"{data}: its classes are not those of {model}: {difference}. Name the folders as the "
+            "model's classes, or train a model on these"
         )
     labels = [classifier.class_names.index(name) for name in index.class_names]
-    split, samples = _judged_split(index)
-    matched = [Sample(sample.path, labels[sample.label]) for sample in samples]
+    matched = [Sample(one.path, labels[one.label]) for one in _judged_samples(index)]
     judged, unreadable = judge(classifier, matched, index.root)
     doubts = tuple(doubt_of_unknown(classifier))
-    return Evaluation(index.root, classifier.info, split, judged, unreadable, doubts)
+    return Evaluation(index.root, classifier.info, judged, unreadable, doubts)
 
 
 def judge(
@@ -86,7 +84,7 @@ def judge(
             predictions.append(outcome)
     if not read:
         raise DataError(
-            f"none of the {len(samples)} photos can be read; the first: {unreadable[0]}"
+            f"{root}: none of the {len(samples)} photos can be read; the first: {unreadable[0]}"
         )
     judged = Judged(
         classifier.class_names,
@@ -100,12 +98,12 @@ def judge(
     return judged, tuple(unreadable)
 
 
-def _judged_split(index: Index) -> tuple[Split | None, tuple[Sample, ...]]:
+def _judged_samples(index: Index) -> tuple[Sample, ...]:
     if index.flat:
-        return None, index.splits["train"]
+        return index.splits["train"]
     if "test" not in index.splits:
         raise DataError(
             f"{index.root}: has no test folder. Give the folder of the classes to judge, for "
             f"example {index.root / 'val'}"
         )
-    return "test", index.splits["test"]
+    return index.splits["test"]

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from PIL import Image
 
 import petclassify
-from petclassify.runtime.output import printable
+from petclassify.terminal import printable
 
 GENERATOR = b'<meta name="generator" content="petclassify'  # by which a page of ours is told
 _JPEG_QUALITY = 80

@@ -14,6 +14,8 @@ import json
 import math
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -142,8 +144,15 @@ def load_model(
 
     """
     content = read_model(path)
-    try:
+    with refusals_named(path):
         return parse_model(content, threads, with_activations=with_activations)
+
+
+@contextmanager
+def refusals_named(path: Path) -> Iterator[None]:
+    """Name the file in what `parse_model` raises."""
+    try:
+        yield
     except ModelError as error:
         raise type(error)(f"{path}: refused: {error}") from error
 

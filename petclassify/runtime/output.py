@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from petclassify.colours import coloured
 from petclassify.errors import ImageError, ImageFault, UsageError
 from petclassify.runtime.classifier import Prediction
 from petclassify.runtime.scoring import Scored
+from petclassify.terminal import coloured, padded, printable, screen_width
 
 Format = Literal["table", "jsonl", "csv", "parquet"]
 WriteRow = Callable[[Scored], None]
@@ -125,22 +125,3 @@ def _table(stream: TextIO, class_names: Sequence[str], *, force: bool) -> WriteR
             stream.write(f"{label}  {outcome.probability:7.2%}  {name}\n")
 
     return write
-
-
-def padded(text: str, width: int) -> str:
-    """The text with blanks after it, `width` columns of a terminal in all."""
-    return text + " " * (width - screen_width(text))
-
-
-def screen_width(text: str) -> int:
-    """How many columns of a terminal a text takes; Chinese signs and emoji take two."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len  # loaded for those who need it: it takes 2 ms
-
-    return cell_len(text)
-
-
-def printable(text: str) -> str:
-    """Escape what could break a line or command a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

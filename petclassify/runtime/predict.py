@@ -16,7 +16,7 @@ from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.walk import is_image_name
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import file_of, read_model
+from petclassify.runtime.model_file import file_of, parse_model, read_model, refusals_named
 from petclassify.runtime.output import Format, row_writer
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
@@ -83,20 +83,24 @@ def predict(
 
     """
     _refuse_unreadable(inputs, engine)
+    path = file_of(model)
     if output is not None:
-        _refuse_overwriting(output, [*inputs, file_of(model)])
+        _refuse_overwriting(output, [*inputs, path])
     one_photo = len(inputs) == 1 and not os.path.isdir(inputs[0])  # noqa: PTH112
-    classifier = Classifier.load(model, threads=0 if one_photo else THREADS_IN_NETWORK)
+    # Read once, so that a model trained meanwhile does not sign what this one said.
+    content = read_model(path)
+    with refusals_named(path):
+        classifier = Classifier(*parse_model(content, 0 if one_photo else THREADS_IN_NETWORK))
     score = functools.partial(score_photos, classifier)
     if engine == "ray":
         from petclassify.runtime.ray_scoring import score_on_ray
 
-        score = functools.partial(score_on_ray, _content(model))
+        score = functools.partial(score_on_ray, content)
     photos = find_photos(inputs)
     if output is not None and output_format != "table":
         from petclassify.runtime.results import write_results
 
-        digest = hashlib.sha256(_content(model)).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         return write_results(score, photos, digest, classifier.class_names, output_format, output)
     total = failed = 0
     with _opened(output) as stream:
@@ -106,10 +110,6 @@ def predict(
             total += 1
             failed += isinstance(scored.outcome, ImageError)
     return Tally(total - failed, failed)
-
-
-def _content(model: Path) -> bytes:
-    return read_model(file_of(model))
 
 
 def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:

@@ -116,6 +116,7 @@ class _Endpoints:
 
     async def explain(self, request: Request) -> Response:
         """One photo as the body; a picture of where the model looked."""
+        self._service.admit_drawing()
         async with body_of(request, self._service.memory) as body:
             request.state.photos = 1
             try:

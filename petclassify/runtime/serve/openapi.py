@@ -5,6 +5,7 @@ A test holds it against the routes, both ways.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -109,17 +110,16 @@ _SCHEMAS: Json = {
 }
 _BODY_FAULTS = (400, 403, 408, 413, 503)
 _IMAGE_FAULTS = (415, 422)
-_MODEL_NAME: Json = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string"},
-}
 
 
 def describe_api(model: str) -> Json:
     """The whole description; `model` is the name that /v2/models knows."""
-    name = {**_MODEL_NAME, "schema": {"type": "string", "enum": [model]}}
+    name: Json = {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "enum": [model]},
+    }
     image: Json = {"image/*": {"schema": {"type": "string", "format": "binary"}}}
     parts: Json = {
         "multipart/form-data": {
@@ -157,26 +157,28 @@ def describe_api(model: str) -> Json:
                 dict.fromkeys(_IMAGE_FAULTS, none_predicted),
             ),
             "/explain": _post(
-                "Where the model looked: the photo's window under a heat map.",
+                "Where the model looked: the photo under a heat map, dark where it did not look.",
                 image,
                 {"image/png": {"schema": {"type": "string", "format": "binary"}}},
                 dict.fromkeys((404, *_IMAGE_FAULTS), _json("Error")),
             ),
             "/model": _get("What the model file says about itself, and the limits here."),
             "/livez": _get("The process answers.", "text/plain"),
-            "/readyz": _get("Photos may be sent; 503 while the server stops.", "text/plain", 503),
+            "/readyz": _get(
+                "Photos may be sent; 503 while the server stops.", "text/plain", (503,)
+            ),
             "/metrics": _get("Counters in Prometheus's text format.", "text/plain"),
             "/openapi.json": _get("This description."),
             "/v2": _get("Open Inference Protocol: the server."),
             "/v2/health/live": _get("Open Inference Protocol: the process answers."),
-            "/v2/health/ready": _get("Open Inference Protocol: photos may be sent.", fault=503),
+            "/v2/health/ready": _get("Open Inference Protocol: photos may be sent.", faults=(503,)),
             "/v2/models/{name}": {
                 "parameters": [name],
-                **_get("Open Inference Protocol: the model's tensors.", fault=404),
+                **_get("Open Inference Protocol: the model's tensors.", faults=(404,)),
             },
             "/v2/models/{name}/ready": {
                 "parameters": [name],
-                **_get("Open Inference Protocol: the model may be asked.", fault=404),
+                **_get("Open Inference Protocol: the model may be asked.", faults=(404, 503)),
             },
             "/v2/models/{name}/infer": {
                 "parameters": [name],
@@ -193,9 +195,9 @@ def describe_api(model: str) -> Json:
     }
 
 
-def _get(summary: str, media_type: str = "application/json", fault: int | None = None) -> Json:
+def _get(summary: str, media_type: str = "application/json", faults: Sequence[int] = ()) -> Json:
     responses: Json = {"200": {"description": summary, "content": {media_type: {}}}}
-    if fault is not None:
+    for fault in faults:
         responses[str(fault)] = {"description": HTTPStatus(fault).phrase}
     return {"get": {"summary": summary, "responses": responses}}
 

@@ -10,11 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from petclassify.errors import ImageError, ModelError
+from petclassify.errors import ImageError
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.explain import Explainer
-from petclassify.runtime.model_file import file_of, model_name, parse_model, read_model
+from petclassify.runtime.model_file import (
+    file_of,
+    model_name,
+    parse_model,
+    read_model,
+    refusals_named,
+)
 from petclassify.runtime.scoring import THREADS_IN_NETWORK
 from petclassify.runtime.serve.batching import Batcher, Outcome, Photo, QueueFullError
 from petclassify.runtime.serve.intake import RETRY_AFTER, HeldBytes, Refusal
@@ -48,10 +54,8 @@ class Service:
         path = file_of(model)
         # Kept, so that a model trained meanwhile does not explain what this one said.
         self._content = read_model(path)
-        try:
+        with refusals_named(path):
             self.classifier = Classifier(*parse_model(self._content, THREADS_IN_NETWORK))
-        except ModelError as error:
-            raise ModelError(f"{path}: refused: {error}") from error
         self.name = model_name(model)
         self.memory = HeldBytes()
         self.metrics = Metrics()
@@ -83,6 +87,18 @@ class Service:
         if self._batcher.waiting >= self._batcher.capacity:
             raise _busy()
 
+    def admit_drawing(self) -> None:
+        """Turn a request for a picture away before its body is read, if there can be none.
+
+        Raises:
+            Refusal: the model cannot tell, or too many wait for pictures.
+
+        """
+        if not self.explains:
+            raise Refusal(404, "no_heat_map", "this model's network makes no activation maps")
+        if self._drawing >= MOST_DRAWN_AT_ONCE:
+            raise _busy()
+
     async def parse(self, parse: Callable[[], Parsed]) -> Parsed:
         """Take a body apart, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
@@ -112,10 +128,7 @@ class Service:
             ImageError: the photo cannot be used.
 
         """
-        if not self.explains:
-            raise Refusal(404, "no_heat_map", "this model's network makes no activation maps")
-        if self._drawing >= MOST_DRAWN_AT_ONCE:
-            raise _busy()
+        self.admit_drawing()  # the queue may have filled since
         self._drawing += 1
         try:
             loop = asyncio.get_running_loop()
