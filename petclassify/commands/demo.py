@@ -32,6 +32,7 @@ def demo(
 
     """
     from petclassify.images.drawn_pets import draw_pets
+    from petclassify.images.walk import walk_images
 
     if not folder.exists():
         show([f"$ petclassify data draw {folder}"])
@@ -39,7 +40,7 @@ def demo(
     show([f"$ petclassify train {folder}"])
     require_extra("train", TRAIN_MODULES)
     run_training(TrainConfig(folder))
-    example = sorted(folder.glob("*/*"))[0]
+    example = next(walk_images(folder))
     show(["", f"$ petclassify predict {example}"])
     predict([str(example)])
     typer.echo(
