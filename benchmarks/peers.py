@@ -29,6 +29,7 @@ import tempfile
 import venv
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ from systems import (
     TUNED,
     Bench,
 )
+
+import petclassify
 
 RAW = Path(__file__).with_suffix(".json")
 ROUNDS = {"train": 3, "predict": 5, "folder": 3, "install": 1}
@@ -175,9 +178,17 @@ def about(bench: Bench) -> dict[str, Any]:
         "photos": len(list(bench.data.glob("*/*/*"))),
         "test_photos": len(list(bench.data.glob("test/*/*"))),
         "budget_s": bench.budget_s,
-        "versions": bench.prepare() | {"python": platform.python_version()},
+        "versions": bench.prepare() | ours() | {"python": platform.python_version()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def ours() -> dict[str, str]:
+    """Which petclassify is measured, and the engines that it may run on."""
+    tree = ["git", "-C", ROOT, "rev-parse", "--short", "HEAD:petclassify"]
+    done = subprocess.run(tree, capture_output=True, check=True, text=True)
+    engines = {name: version(name) for name in ("onnxruntime", "openvino")}
+    return {"petclassify": f"{petclassify.__version__} (tree {done.stdout.strip()})", **engines}
 
 
 if __name__ == "__main__":

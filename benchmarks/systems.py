@@ -24,7 +24,7 @@ SCRIPTS = Path(__file__).parent / "peers"
 VENV = ROOT / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
 SAME = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "timm")]
-REQUIRED = [*SAME, "fastai", "ultralytics", "onnx", "onnxscript"]
+REQUIRED = [*SAME, "fastai", "ultralytics"]
 OURS = "petclassify"
 FULL = "petclassify[train,openvino]"
 TUNED = "petclassify --unfreeze last"
@@ -66,8 +66,7 @@ INSTALLED = {
     OURS: [str(ROOT)],
     FULL: [f"{ROOT}[train,openvino]"],  # as `make setup` gives it, which is what is timed
     "fastai": [*SAME, "fastai"],
-    "tutorial, all layers": SAME,
-    "timm + torch": SAME,  # its ONNX file needs onnx and onnxscript too, its predictions do not
+    "tutorial, all layers": SAME,  # as timm + torch, whose figure is the same one
     "Ultralytics": [*SAME[:2], "ultralytics"],
     # Smaller, where the index has it; the versions are the last that came in this form.
     "timm + torch, CPU build": ["torch==2.13.0+cpu", "torchvision==0.28.0", SAME[2]],

@@ -82,9 +82,7 @@ def _command_lines(name: str, command: Any) -> Iterator[str]:
 def split_examples(text: str) -> tuple[str, list[str]]:
     """Tell a command's description from the examples below it."""
     about, *rest = re.split(r"\s*\bExamples?:\s*", text)
-    found = re.findall(rf"{PROGRAM} [^\n]*", "\n".join(rest))
-    # "petclassify serve, then open ..." is a sentence about a command.
-    return about.strip(), [re.sub(r",? then .*", "", one).strip() for one in found]
+    return about.strip(), re.findall(rf"{PROGRAM} [^\n]*", "\n".join(rest))
 
 
 def _options_lines(params: list[Any]) -> Iterator[str]:

@@ -266,7 +266,7 @@ HelpLeversOption = Annotated[
         "--help-levers",
         callback=_show_levers,
         is_eager=True,
-        help="Show the options of fine-tuning and augmentation.",
+        help="Show the rest: what training and its random changes can be told.",
     ),
 ]
 

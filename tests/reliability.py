@@ -40,9 +40,10 @@ GROUPS = (
 )
 PROPERTY = "attacks"
 _SHOWN = 5  # of the slowest and of the hungriest
-_UNITS = (
-    "Seconds are the processor's. Photos of the largest size are given to `petclassify predict` in",
-    "a process of their own: its start is in their seconds, and MiB are its peak.",
+_PROCESSOR_SECONDS = "Seconds are the processor's."
+_LARGEST = (
+    "Photos of the largest size are given to `petclassify predict` in a process of\n"
+    "their own: its start is in their seconds, and MiB are its peak."
 )
 
 Row = tuple[str, str]  # a group, and what of it
@@ -123,7 +124,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Let the counts travel with the report of the test itself."""
     counted = item.stash.get(_ATTACKS, None)
     skipped = call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception)
-    if counted is not None and call.when == "call" and not skipped:
+    broken_setup = call.when == "setup" and call.excinfo is not None
+    if counted is not None and (call.when == "call" or broken_setup) and not skipped:
         found = counted.to_report(failed=call.excinfo is not None)
         item.user_properties.append((PROPERTY, found))
     return (yield)
@@ -144,7 +146,7 @@ class Page:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped:
             self._skipped += 1
-        if report.when != "call":
+        if report.when != "call" and not (report.when == "setup" and report.failed):
             return
         self._ran += not report.skipped
         for name, found in report.user_properties:
@@ -192,7 +194,10 @@ def page_of(tallies: dict[Row, Tally], costs: Collection[Cost], run: str) -> str
         found = [f"{cost[0]} ({cost[key]:.{digits}f} {unit})" for cost in _costliest(costs, key)]
         if found:
             lines += [f"The {title} photos: {', '.join(found)}.", ""]
-    lines += [*_UNITS, ""]
+    lines += [_PROCESSOR_SECONDS]
+    if any(not math.isnan(cost[2]) for cost in costs):
+        lines += [_LARGEST]
+    lines += [""]
     return "\n".join(lines)
 
 

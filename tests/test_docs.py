@@ -79,7 +79,7 @@ def test_every_example_of_the_reference_is_understood(shown: Shown) -> None:
 
 
 def words_of(shown: Shown) -> list[str]:
-    program, *words = shlex.split(shown.command)
+    program, *words = shlex.split(shown.command, comments=True)
     assert program == "petclassify"
     return words
 
@@ -107,7 +107,7 @@ def test_every_command_of_the_pages_runs_and_prints_what_they_show(
     address = ""
     with ExitStack() as running:
         for shown in commands:
-            program, *arguments = shlex.split(shown.command)
+            program, *arguments = shlex.split(shown.command, comments=True)
             caplog.clear()
             if program == "curl":
                 printed = curled(arguments, address)
@@ -153,7 +153,7 @@ def test_commands_of_other_programs_are_right(page: Path) -> None:
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
 def test_every_command_of_a_page_is_in_a_test(page: Path) -> None:
     for shown in shown_commands(page):
-        program = shlex.split(shown.command)[0]
+        program = shlex.split(shown.command, comments=True)[0]
         assert program in ("petclassify", "curl", *OTHER_PROGRAMS), shown.command
         if program == "petclassify":
             assert page.stem in (*RUN_PAGES, *TESTED_APART), f"{page.name}: {shown.command}"

@@ -2,7 +2,7 @@
 
 The slow test tries every write of every command, see `places`; the other tries one of each.
 The forked process is killed as a whole, but it is no fresh interpreter: those are killed in
-`tests/runtime/test_results.py` and `tests/learn/test_finetune.py`.
+`tests/runtime/test_results.py` and `tests/learn/tuning/test_finetune.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from petclassify.images.public_sets import PUBLIC_SETS
 from tests.conftest import REPOSITORY
 from tests.images.https_server import serving
 from tests.killer import Ended, Killer, started
-from tests.learn.test_public_data import _idx_files
+from tests.learn.data.test_public_data import _idx_files
 from tests.reliability import Attacks
 
 pytestmark = pytest.mark.attack("Kills")

@@ -48,15 +48,6 @@ def train(options: Options) -> None:
         if judge(journal, model, test):
             break
     torch.save({"classes": classes, "state": model.state_dict()}, options.model)
-    sample = torch.zeros(2, *config["input_size"])
-    torch.onnx.export(
-        model.eval(),
-        (sample,),
-        options.model.with_suffix(".onnx"),
-        dynamic_shapes=({0: torch.export.Dim("photos")},),
-        external_data=False,
-        verbose=False,
-    )
     if journal:
         journal.exported()
 

@@ -69,7 +69,7 @@ def _near(path: Path) -> Path | None:
 
 
 def _parent(root: Path) -> Path:
-    return root.parent if root.name else root / ".."
+    return root.parent if root.name not in ("", "..") else root / ".."
 
 
 def _data_set_below(folders: list[Path]) -> Path | None:

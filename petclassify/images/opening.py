@@ -36,19 +36,22 @@ from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     ROWSPERSTRIP,
     SAMPLESPERPIXEL,
+    STRIPBYTECOUNTS,
+    TILEBYTECOUNTS,
     TILELENGTH,
     TILEWIDTH,
     TiffImageFile,
 )
 
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.other_files import remark
+from petclassify.images.other_files import is_heic, remark
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
 MAX_PIXELS = 50_000_000
 MAX_PIXELS_OF = {"WEBP": 20_000_000, "AVIF": 20_000_000, "progressive CMYK": 45_000_000}
 MAX_SIDE_RATIO = 100
 MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
+
 MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
 MAX_STRIP_AND_FILE_BYTES = 190 << 20
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -83,7 +86,7 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         _stream(source) as stream,
         Image.open(stream, formats=FORMATS) as image,
     ):
-        check_size(image.size, MAX_PIXELS_OF.get(_kind_of(image), MAX_PIXELS))
+        check_size(image.size, max_pixels_of(image))
         if image.info.get("progressive"):
             _check_scans(stream, image.size)
         if isinstance(image, TiffImageFile):
@@ -92,10 +95,11 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _kind_of(image: Image.Image) -> str:
-    if image.mode == "CMYK" and image.info.get("progressive"):
-        return "progressive CMYK"
-    return image.format or ""
+def max_pixels_of(image: Image.Image) -> int:
+    """How many pixels an image of this kind may have."""
+    progressive = image.mode == "CMYK" and image.info.get("progressive")
+    kind = "progressive CMYK" if progressive else image.format or ""
+    return MAX_PIXELS_OF.get(kind, MAX_PIXELS)
 
 
 def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
@@ -174,7 +178,7 @@ def _unidentified(head: bytes, path: Path | None) -> ImageError:
     """Why no plugin took a file: it is none of theirs, or damaged before its size is told."""
     if not head:
         return ImageError(ImageFault.EMPTY, "the file is empty", path)
-    for name in FORMATS:
+    for name in () if is_heic(head) else FORMATS:
         _, accepts = Image.OPEN.get(name, (None, None))
         if accepts is not None and accepts(head) is True:
             reason = f"damaged image: it begins as {name} does, but its header cannot be read"
@@ -232,11 +236,14 @@ def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:
     before = stream.tell()
     file_bytes = stream.seek(0, os.SEEK_END)
     stream.seek(before)
-    limit = max(0, min(MAX_STRIP_BYTES, MAX_STRIP_AND_FILE_BYTES - file_bytes))
+    # libtiff maps the file, of which the first picture's strips are read.
+    packed = image.tag_v2.get(STRIPBYTECOUNTS) or image.tag_v2.get(TILEBYTECOUNTS) or ()
+    packed_bytes = min(file_bytes, sum(packed)) if packed else file_bytes
+    limit = max(0, min(MAX_STRIP_BYTES, MAX_STRIP_AND_FILE_BYTES - packed_bytes))
     if strip_bytes > limit:
         raise ImageError(
             ImageFault.TOO_LARGE,
-            f"a strip or tile of {strip_bytes >> 20} MiB in a file of {file_bytes >> 20} MiB, "
+            f"a strip or tile of {strip_bytes >> 20} MiB out of {packed_bytes >> 20} MiB packed, "
             f"more than the limit of {limit >> 20} MiB",
         )
 

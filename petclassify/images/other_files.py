@@ -16,10 +16,15 @@ UNREAD_PHOTOS = frozenset(
 _HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 
+def is_heic(head: bytes) -> bool:
+    """Whether a file that no plugin took begins as HEIC photos do."""
+    return _HEIC.match(head) is not None
+
+
 def remark(path: Path | None, head: bytes) -> str:
     """What a file that is no image is instead, and what to do; "" if that cannot be told."""
     suffix = path.suffix.lower() if path else ""
-    if _HEIC.match(head):
+    if is_heic(head):
         return " (a HEIC photo: convert it to JPEG)"
     if suffix in UNREAD_PHOTOS:
         return f" ({suffix} is not read: convert it to JPEG)"

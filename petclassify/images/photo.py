@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from petclassify.config import Resize
-from petclassify.images.opening import DECODING_ERRORS, check_size, faults_named, opened
+from petclassify.images.opening import (
+    DECODING_ERRORS,
+    MAX_PIXELS,
+    check_size,
+    faults_named,
+    max_pixels_of,
+    opened,
+)
 from petclassify.images.rgb import to_rgb
 
 _TURNS = {
@@ -76,6 +83,9 @@ def read_size(source: Path | bytes) -> tuple[int, int]:
 def count_decoded_pixels(source: Path | bytes, shortest_side: int) -> int:
     """Tell from its header how many pixels `read_image` would hold of one photo.
 
+    Kinds whose decoders take more memory, and of which fewer pixels are allowed for that,
+    count for as many more: the largest photo of every kind counts alike.
+
     Raises:
         ImageError: see `read_image`; damage behind the header is not noticed.
 
@@ -83,7 +93,7 @@ def count_decoded_pixels(source: Path | bytes, shortest_side: int) -> int:
     with opened(source) as image:
         if not image.info.get("progressive"):  # of those all coefficients are held
             image.draft(None, (2 * shortest_side, 2 * shortest_side))
-        return image.width * image.height
+        return image.width * image.height * MAX_PIXELS // max_pixels_of(image)
 
 
 def read_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:

@@ -42,7 +42,7 @@ def _conversion_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     if image.mode.startswith("I") or image.mode == "F":
         signed = _is_signed(image)
         brightest = max(_values(image.crop(box), signed).max() for box in _bands(image.size))
-        return lambda band: _to_eight_bits(_values(band, signed), brightest).convert("RGB")
+        return lambda band: _to_eight_bits(_values(band, signed), brightest, signed).convert("RGB")
     if image.has_transparency_data:
         return _over_white
     return lambda band: band.convert("RGB")
@@ -62,8 +62,10 @@ def _over_white(band: Image.Image) -> Image.Image:
 
 
 def _is_signed(image: Image.Image) -> bool:
-    """Whether integers may be negative, which only a TIFF's SampleFormat says."""
-    tags = getattr(image, "tag_v2", {})
+    """Whether integers may be negative: a TIFF's SampleFormat says it, an array is."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return image.format is None
     return bool(tags.get(ExifTags.Base.SampleFormat, (1,))[0] == _SIGNED)
 
 
@@ -78,17 +80,17 @@ def _values(band: Image.Image, signed: bool) -> NDArray[Any]:
     return values
 
 
-def _to_eight_bits(values: NDArray[Any], brightest: float) -> Image.Image:
+def _to_eight_bits(values: NDArray[Any], brightest: float, signed: bool) -> Image.Image:
     """Scale deep grey to 8 bits by the range of the image that it is of.
 
-    16-bit integers keep their high byte, as Pillow does for 16-bit RGB; 32-bit integers, of
-    which signed ones have 31 bits, likewise. 32-bit integers within 16 bits are 16-bit pictures
+    16-bit integers keep their high byte, as Pillow does for 16-bit RGB; 32-bit integers
+    likewise; signed ones have a bit less. 32-bit integers within 16 bits are 16-bit pictures
     that Pillow widened. Floats are read as 0 to 1, or as 0 to 255 where any value exceeds 1.
     """
     if values.dtype.kind == "f":
         scaled = values if brightest > 1.0 else values.clip(0.0, 1.0) * 255.0
     else:
         deep = values.dtype.itemsize == 4 and brightest > 0xFFFF
-        bits = 31 if values.dtype == np.int32 else 32
-        scaled = values >> (bits - 8 if deep else 8)
+        narrow = signed and (deep or values.dtype.itemsize == 2)
+        scaled = values >> ((24 if deep else 8) - narrow)
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))

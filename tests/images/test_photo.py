@@ -260,3 +260,17 @@ def test_an_orientation_that_exif_does_not_know_turns_nothing(tmp_path: Path) ->
     exif[ExifTags.Base.Orientation] = 9
     Image.new("RGB", (40, 20)).save(tmp_path / "nine.jpg", exif=exif)
     assert read_size(tmp_path / "nine.jpg") == read_image(tmp_path / "nine.jpg").size == (40, 20)
+
+
+def test_the_largest_photo_of_every_kind_counts_alike() -> None:
+    photo = Image.new("RGB", (400, 100))
+    assert count_decoded_pixels(encoded(photo, "BMP"), 256) == 40_000
+    assert count_decoded_pixels(encoded(photo, "WEBP"), 256) == 100_000
+
+
+def test_negative_numbers_of_an_array_are_black() -> None:
+    values = np.full((4, 4), -5, np.int32)
+    values[0, 0] = 60_000
+    read = np.asarray(to_rgb(Image.fromarray(values)))
+    assert read[0, 0, 0] == 60_000 >> 8
+    assert read[1, 1, 0] == 0

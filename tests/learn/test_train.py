@@ -186,7 +186,7 @@ def test_few_unreadable_photos_are_left_out_and_listed(
     (data / "cats" / "empty.jpg").write_bytes(b"")
     (data / "dogs" / "text.jpg").write_bytes(b"woof")
     config = TrainConfig(data, out=tmp_path / "run", cache=feature_cache)
-    with pytest.raises(DataError, match="2 of 62 photos cannot be read"):
+    with pytest.raises(DataError, match="at least 2 of 62 photos cannot be read"):
         run(config)
     listed = json.loads((tmp_path / "run" / "data.json").read_text())["unreadable"]
     assert {Path(entry["path"]).name for entry in listed} == {"empty.jpg", "text.jpg"}

@@ -178,8 +178,9 @@ def require_usable(dataset: Dataset, max_bad: float) -> None:
     bad = dataset.unreadable
     if len(bad) > max_bad * dataset.total:
         raise DataError(
-            f"{dataset.root}: {len(bad)} of {dataset.total} photos cannot be read, more than "
-            f"{100 * max_bad:.3g} %; the first: {bad[0]}. Repair or remove them, or raise --max-bad"
+            f"{dataset.root}: at least {len(bad)} of {dataset.total} photos cannot be read, more "
+            f"than {100 * max_bad:.3g} %; the first: {bad[0]}. Repair or remove them, or raise "
+            "--max-bad"
         )
     for split in dataset.given_splits:
         present = {member.label for member in dataset.of(split)}

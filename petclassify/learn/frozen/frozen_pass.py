@@ -95,6 +95,8 @@ class FrozenPass:
                 self.cache.put(digests, self._features(pixels, views))
                 computed += len(digests)
                 advance(computed + len(unreadable) - unreadable_before)
+                if len(unreadable) > max_unreadable:
+                    break
 
     def _choose_engine(
         self,
@@ -124,11 +126,11 @@ def _readable(
     unreadable: dict[str, ImageError],
     max_unreadable: int,
 ) -> Iterator[tuple[str, Pixels]]:
-    """Those that can be read, up to the one that is one too many of the others."""
+    """Those that can be read, until far too many cannot: a batch more, to name these too."""
     for digest, outcome in decoded:
         if isinstance(outcome, ImageError):
             unreadable[digest] = outcome
-            if len(unreadable) > max_unreadable:
+            if len(unreadable) > max_unreadable + BATCH_SIZE:
                 return
         else:
             yield digest, outcome

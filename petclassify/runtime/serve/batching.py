@@ -6,8 +6,8 @@ never waits for company. What waits is shared evenly: with two workers and two p
 each takes one. Requests take turns, photo by photo, so a lone one does not wait for all of
 another's 64, which may be as large as is allowed.
 
-A photo takes up to 8 bytes a pixel while it is decoded. All workers together decode
-`MAX_DECODED_PIXELS` at a time, four photos of the largest size, however many cores there are.
+All workers together decode `MAX_DECODED_PIXELS` at a time, four photos of the largest size that
+its kind may have (see `images.opening`), however many cores there are: each takes 380 MiB at most.
 """
 
 from __future__ import annotations

@@ -83,14 +83,16 @@ async function droppedFiles(transfer) {
 // cannot be read comes as an empty file, whose card will say that nothing is in it.
 async function collect(entry, files, inFolder = false) {
   if (entry.isFile) {
-    const file = await new Promise((found) => entry.file(found, () => found(new File([], entry.name))));
-    if (!inFolder || file.type.startsWith("image/")) files.push(file);
+    const file = await new Promise((found) => entry.file(found, () => found(null)));
+    if (!file) files.push(new File([], entry.name));
+    else if (!inFolder || file.type.startsWith("image/")) files.push(file);
     return;
   }
   const reader = entry.createReader();
   for (;;) {
-    const some = await new Promise((found) => reader.readEntries(found, () => found([])));
-    if (!some.length) return;
+    const some = await new Promise((found) => reader.readEntries(found, () => found(null)));
+    if (!some) files.push(new File([], entry.name));
+    if (!some?.length) return;
     for (const inner of some) await collect(inner, files, true);
   }
 }
