@@ -147,6 +147,10 @@ def _plainly(error: Exception, message: str) -> str:
         ("a valid float range", "a number"),
     ):
         message = message.replace(theirs, ours)
+    for name in ("draw", "fetch", "check", "preview"):
+        message = message.replace(
+            f"No such command '{name}'.", f"No such command '{name}'. Did you mean 'data {name}'?"
+        )
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "petclassify"
     return f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See {command} --help"

@@ -148,7 +148,7 @@ def check(
     if write_exclude is not None:
         rows = result.exclusions()
         write_exclusions(write_exclude, rows)
-        files += f"; {write_exclude} leaves out {len(rows)} photos"
+        files += f"; {write_exclude} leaves out {len(rows)} photo(s)"
     show_as(output_format, result.to_dict(), [*check_lines(result, kinds_of(result)), "", files])
 
 

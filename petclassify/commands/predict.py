@@ -114,6 +114,8 @@ def predict(
     total = tally.predicted + tally.failed
     if tally.kept:
         typer.echo(f"{tally.kept} of {total} images were scored by an earlier run", err=True)
+    if output is not None:
+        typer.echo(f"{total} rows  {printable(str(output))}", err=True)
     if tally.failed:
         typer.echo(f"{tally.failed} of {total} images failed", err=True)
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
@@ -157,6 +159,7 @@ def evaluate(
     metrics, known = found.judged.metrics, float(found.judged.known.mean())
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
+    lines += ["        If the model learned from some of them, the figures flatter."]
     show_as(output_format, metrics.to_dict() | {"known_share": known}, lines)
     if missing:
         typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)

@@ -129,6 +129,8 @@ def _read_given_splits(root: Path, found: dict[Split, Path], folders: list[Path]
 def told_apart(names: Sequence[str], expected: Sequence[str]) -> str:
     """In what a set of class names differs from another, a few of them named; "" if in nothing."""
     missing, strange = set(expected) - set(names), set(names) - set(expected)
+    if missing and {*map(str.casefold, missing)} == {*map(str.casefold, strange)}:
+        return f"{_some(strange)}, not {_some(missing)}, differ in case"
     found = (("missing", missing), ("not expected", strange))
     return "; ".join(f"{what} {_some(those)}" for what, those in found if those)
 

@@ -6,6 +6,7 @@ by its name and the folders around it; nothing here opens a photo.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def too_few_classes(root: Path, folders: list[Path], loose_images: int = 0) -> D
     if loose_images:
         found = f"holds {loose_images} image(s) directly, and no class folders"
     return DataError(f"{root}: {found}. {expected}")
+
+
+def overlooked(root: Path) -> Iterator[str]:
+    """What in a data set is used for nothing, though somebody may think that it is."""
+    if unread := unread_photos(root):
+        yield f"{root}: {unread}"
+    if loose_images := len(list_folder(root)[1]):
+        yield f"{root}: {loose_images} image(s) beside the class folders, which are not used"
 
 
 def empty_class(folder: Path) -> DataError:

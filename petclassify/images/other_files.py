@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,7 @@ def remark(path: Path | None, head: bytes) -> str:
 
 def unread_photos(folder: Path) -> str:
     """Say how many files below are photos of kinds that are not read; "" if there are none."""
-    kinds = Counter(path.suffix.lower() for path in folder.rglob("*")).most_common()
+    names = (name for _, _, files in os.walk(folder) for name in files)
+    kinds = Counter(Path(name).suffix.lower() for name in names).most_common()
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds if kind in UNREAD_PHOTOS)
     return f"{counts} file(s), which are not read. Convert them to JPEG" if counts else ""

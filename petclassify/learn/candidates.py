@@ -39,6 +39,7 @@ from petclassify.report.metrics import Metrics, measure
 log = logging.getLogger(__name__)
 
 N_FOLDS = 5
+ENOUGH_JUDGES = 100
 MAX_RUN_PHOTOS = 1000  # of a split, that a tuned network runs once more for their features
 _BATCH_SIZE = 32
 
@@ -167,6 +168,9 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:
     """Take the fine-tuned network if it beat the head that it started from, on val."""
     if tuned is not None and tuned.best is not None:
         log.info("epoch %d ships: the least validation loss", tuned.best.number)
+        judges = sum(member.split == "val" for member in tuned.best.members)
+        if judges < ENOUGH_JUDGES:
+            log.warning("only %d validation photos chose it, which is little to go by", judges)
         return _tuned_candidate(tuned.best)
     assert frozen is not None, "from random weights, the first epoch is better than none"
     if tuned is not None:

@@ -8,6 +8,7 @@ from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import UsageError
 from petclassify.images.exclusions import leave_out
 from petclassify.images.index import Index, read_index
+from petclassify.images.mistaken import overlooked
 from petclassify.learn import zoo
 from petclassify.learn.backbones.sources import (
     PACKAGED_WEIGHTS,
@@ -16,6 +17,8 @@ from petclassify.learn.backbones.sources import (
     require_hub,
 )
 from petclassify.learn.backbones.timm_names import require_timm_name
+
+log = logging.getLogger(__name__)
 
 
 def check_request(config: TrainConfig) -> Index:
@@ -32,6 +35,8 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
+    for finding in overlooked(index.root):
+        log.warning("%s", finding)
     if config.exclude is not None:
         index = leave_out(index, config.exclude)
     if zoo.is_zoo(config.backbone):

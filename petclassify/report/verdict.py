@@ -81,8 +81,8 @@ def _reasons(judged: Judged) -> Iterator[str]:
     if mistakes.any():
         unsure = mistakes & (~judged.known | (judged.probabilities.max(axis=1) < SURE))
         yield (
-            f"Of its {mistakes.sum():,} mistakes it was unsure of {unsure.sum():,}: it called them "
-            f"unknown, or gave less than {SURE:.0%}."
+            f"Mistakes that it was unsure of, called unknown or with less than {SURE:.0%}: "
+            f"{unsure.sum():,} of {mistakes.sum():,}."
         )
 
 
@@ -110,7 +110,7 @@ def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
             f"between {low:.1%} and {high:.1%}."
         )
     if low < LEAST_ACCURACY:
-        yield f"It may be wrong on {1 - low:.1%} of photos like these. Can what you need bear that?"
+        yield f"It may be wrong on {1 - low:.1%} of photos like these. Is that acceptable?"
     yield from _weak_classes(judged)
     if metrics.ece > max(GREATEST_ECE, ece_by_chance(judged.probabilities)):
         yield f"Its probabilities are off by {metrics.ece:.1%} on average."
@@ -131,7 +131,8 @@ def _weak_classes(judged: Judged) -> Iterator[str]:
             yield f"Not one photo of {name} was judged."
         elif len(others):
             hits = int(judged.right[judged.labels == label].sum())
-            if share_interval(hits, one.count, confidence)[1] < others.mean():
+            least = share_interval(int(others.sum()), len(others), confidence)[0]
+            if share_interval(hits, one.count, confidence)[1] < least:
                 yield (
                     f"It finds only {one.recall:.1%} of the {one.count:,} photos of {name}, "
                     f"clearly less than the {others.mean():.1%} of the others."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from petclassify.images.other_files import unread_photos
 from petclassify.images.walk import UnlistableError, nearest, walk_past_faults
 from petclassify.runtime.object_store import StoredObject, is_uri, list_objects
 from petclassify.runtime.scoring import Source
+
+log = logging.getLogger(__name__)
 
 STDIN = "-"
 _STDIN_DEVICE = "/dev/stdin"
@@ -93,6 +96,8 @@ def _in_folder(given: str) -> Iterator[tuple[str, Source]]:
             raise found
         else:
             yield str(found.folder), ImageError(ImageFault.UNREADABLE, found.reason, found.folder)
+    if unread := unread_photos(folder):
+        log.warning("%s: %s", given, unread)
 
 
 def _not_empty(given: str, photos: Iterator[tuple[str, Source]]) -> Iterator[tuple[str, Source]]:

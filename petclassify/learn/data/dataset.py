@@ -125,7 +125,7 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
 
     """
     if index.excluded:
-        log.info("%d photos are left out as the list asks", len(index.excluded))
+        log.info("%d photo(s) are left out as the list asks", len(index.excluded))
     if index.ignored:
         beside = ", ".join(folder.name for folder in index.ignored)
         log.warning("%s: not read, since no split is called so: %s", index.root, beside)

@@ -57,7 +57,7 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
     """
     builders = _builders(module, pixels.shape[1:])
     if prefer in builders:
-        log.info("engine: %s, as before", prefer)
+        log.debug("engine: %s, as before", prefer)
         return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
     pixels = pixels[:RACE_PHOTOS]
     expected = _torch_run(module, autocast=False)(pixels)

@@ -86,7 +86,8 @@ class FrozenPass:
             for digest, path in photos.items()
             if digest not in known and digest not in unreadable
         ]
-        log.info("features: %d photos from the cache, %d to compute", len(known), len(missing))
+        if photos:
+            log.info("features: %d photos from the cache, %d to compute", len(known), len(missing))
         decoded = decoded_ahead(missing, self.backbone.resize, BATCH_SIZE * _BATCHES_AHEAD)
         readable = _readable(decoded, unreadable, max_unreadable)
         computed, unreadable_before = 0, len(unreadable)

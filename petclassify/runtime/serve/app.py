@@ -87,6 +87,10 @@ def list_routes(service: Service) -> list[Route]:
     ]
 
 
+_FORM = "application/x-www-form-urlencoded"  # what curl says of any --data
+_OF_CURL = " (curl -d changes bytes: use --data-binary)"
+
+
 class _Endpoints:
     """Answers about one service."""
 
@@ -102,6 +106,8 @@ class _Endpoints:
             if not is_multipart(content_type):
                 request.state.photos = 1
                 (outcome,) = await service.classify([body])
+                if isinstance(outcome, ImageError) and content_type.startswith(_FORM):
+                    outcome = ImageError(outcome.kind, outcome.reason + _OF_CURL)
                 return JsonAnswer(to_fields(outcome), _status_of(outcome))
             parts = await service.parse(lambda: split_parts(content_type, body))
             request.state.photos = len(parts)
@@ -183,6 +189,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
     elif isinstance(error, HTTPException):
         status, headers = error.status_code, dict(error.headers or {})
         kind, message = HTTPStatus(status).name.lower(), error.detail
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            message = f"{request.url.path} takes {headers.get('Allow', 'POST')}"
     elif isinstance(error, ModelError):
         status, kind, message, headers = 500, "model", str(error), {}
     else:
