@@ -24,7 +24,7 @@ def test_every_command_of_the_readme_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: feature_cache)
-    shutil.copytree(drawn_pets, "data/catsdogs")
+    shutil.copytree(drawn_pets, "photos")
     shutil.copytree(drawn_pets / "cats", "holiday")
     shutil.copy(next((drawn_pets / "dogs").iterdir()), "img.jpg")
     commands = re.findall(r"^    petclassify (.+)$", README, flags=re.MULTILINE)
