@@ -135,7 +135,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
                 100 * one.val_accuracy, color=colour, linestyle="--", label=f"{label}, head only"
             )
     bubbles.set_xscale("log")
-    bubbles.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    bubbles.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
     bubbles.xaxis.set_major_formatter("{x:g}")
     bubbles.xaxis.set_minor_formatter(NullFormatter())
     bubbles.set_xlabel("seconds from photos to model file (area: size of the model file)")
