@@ -108,6 +108,7 @@ def test_every_text_is_a_sentence() -> None:
     ("line", "expected"),
     [
         ("trian photos", "error: No such command 'trian'. Did you mean 'train'? See petclassify"),
+        ("check photos", "error: No such command 'check'. Did you mean 'data check'?"),
         ("data chek", "Did you mean 'check'? See petclassify data --help"),
         ("train x --epochs five", "'five' is not a whole number. See petclassify train --help"),
         ("train x --max-bad x", "'x' is not a number. See petclassify train --help"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from petclassify.errors import DataError, ImageError
 from petclassify.images.index import read_index
+from petclassify.images.mistaken import overlooked
 from petclassify.images.photo import read_image
 
 Make = Callable[..., list[Path]]
@@ -109,3 +111,32 @@ def test_one_file_that_is_no_image_is_named_for_what_it_is(
         read_image(tmp_path / name)
     assert error.value.kind == "not_an_image"
     assert says in error.value.reason
+
+
+def test_photos_that_nothing_is_done_with_are_told_of(here: Path) -> None:
+    assert not list(overlooked(here / "photos"))
+    (here / "photos" / "cats" / "1.HEIC").touch()
+    (here / "photos" / "dogs" / "2.cr2").touch()
+    shutil.copy(next((here / "photos" / "cats").glob("*.jpg")), here / "photos" / "loose.jpg")
+    unread, loose = overlooked(here / "photos")
+    assert "1 .heic, 1 .cr2 file(s), which are not read" in unread
+    assert "1 image(s) beside the class folders" in loose
+
+
+def test_training_tells_of_them(here: Path, petclassify: Callable, caplog) -> None:
+    (here / "photos" / "cats" / "1.HEIC").touch()
+    petclassify("train", "photos", "--weights", "none.pth")
+    assert "1 .heic file(s), which are not read" in caplog.text
+
+
+def test_a_folder_to_predict_tells_of_them(here: Path, petclassify: Callable, caplog) -> None:
+    (here / "photos" / "cats" / "1.HEIC").touch()
+    assert petclassify("predict", "photos").code == 0
+    assert "photos: 1 .heic file(s), which are not read" in caplog.text
+
+
+def test_classes_that_differ_in_case_are_said_to(make_photos: Make, tmp_path: Path) -> None:
+    for split, name in (("train", "Cats"), ("train", "dogs"), ("test", "cats"), ("test", "dogs")):
+        make_photos(tmp_path / "set" / split / name)
+    with pytest.raises(DataError, match="cats, not Cats, differ in case"):
+        read_index(tmp_path / "set")

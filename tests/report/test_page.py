@@ -118,6 +118,24 @@ def test_classes_without_a_mistake_are_not_called_weak() -> None:
         assert not any("It finds only" in caution for caution in cautions), hits
 
 
+def found(cats: int, dogs: int, of: int) -> list[str]:
+    """What is said of a model that finds so many of each class."""
+    photos = judged(hits=2 * of, misses=0)
+    missed = [
+        place
+        for label, hits in enumerate((cats, dogs))
+        for place in np.flatnonzero(photos.labels == label)[: of - hits]
+    ]
+    photos.probabilities[missed] = np.roll(photos.probabilities[missed], 1, axis=1)
+    return [c for c in reach_verdict(photos, HeldOut.TEST, ()).cautions if "It finds only" in c]
+
+
+def test_a_class_is_called_weak_where_chance_does_not_explain_it() -> None:
+    assert not found(cats=12, dogs=11, of=12)
+    (said,) = found(cats=98, dogs=80, of=100)
+    assert "only 80.0% of the 100 photos of dogs" in said
+
+
 def test_equal_classes_are_not_called_weak_by_chance() -> None:
     """40 reports on 40 classes, each found nine times in ten: at most a few name one."""
     generator = np.random.default_rng(0)

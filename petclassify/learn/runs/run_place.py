@@ -104,7 +104,9 @@ def _claim_new(out: Path, held: ExitStack) -> Path:
             if _is_free(out):  # still, now that nobody else can write there
                 return _emptied(out)
     if (out / "config.json").is_file() and not (out / "metrics.json").is_file():
-        raise UsageError(f"{out}: a run that was stopped. Add --resume, or choose another --out")
+        raise UsageError(
+            f"{out}: not empty: a run that was stopped. Add --resume, or choose another --out"
+        )
     raise UsageError(f"{out}: not empty. Choose another --out, or remove it")
 
 

@@ -168,3 +168,11 @@ def test_a_damaged_configuration_is_not_gone_on_with(here: Path) -> None:
         place_to_resume(here / "run", "name", asked(CONFIG)),
     ):
         pass
+
+
+def test_a_stopped_run_is_refused_with_the_way_to_go_on(here: Path) -> None:
+    (here / "mine" / "resume").mkdir(parents=True)
+    (here / "mine" / "config.json").write_text("{}")
+    (here / "mine" / "resume" / "state.safetensors").write_text("whole")
+    with pytest.raises(UsageError, match="Add --resume"), new_place(here / "mine", ""):
+        pass

@@ -152,10 +152,18 @@ def test_unknown_paths_and_methods_are_refused_in_json(server: Client) -> None:
         assert (answer.status, answer.json["error"]["kind"]) == (404, "not_found"), path
     refused = server.ask("/predict")
     assert (refused.status, refused.headers["allow"]) == (405, "POST")
+    assert refused.json["error"]["message"] == "/predict takes POST"
     for method in ("OPTIONS", "DELETE", "TRACE"):
         assert server.ask("/predict", method=method).status == 405
     head = server.ask("/", method="HEAD")
     assert (head.status, head.body) == (200, b"")
+
+
+def test_a_photo_that_curl_spoilt_says_how_to_send_it(server: Client, photo: bytes) -> None:
+    spoilt = photo.replace(b"\n", b"").replace(b"\r", b"")[:200]
+    answer = server.ask("/predict", spoilt, content_type="application/x-www-form-urlencoded")
+    assert answer.status == 422
+    assert "use --data-binary" in answer.json["error"]["message"]
 
 
 def test_the_model_describes_itself(server: Client) -> None:
