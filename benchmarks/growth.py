@@ -9,7 +9,7 @@ is another file for the feature cache and the search for duplicates; time and me
 of as many photos, the accuracy is not. Straight lines are fitted by least squares.
 
 Results go to benchmarks/growth.json at once; the same command goes on where it was stopped.
-Writes benchmarks/growth.png, and the tables of docs/scaling.md.
+Writes docs/images/growth.png, and the tables of docs/scaling.md.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def measured_table(raw: dict[str, Any], train: Grown, predict: Grown, ray: Grown
     for line in failures(raw["results"]):
         lines += ["", line]
     if train.runs and predict.runs:
-        lines += ["", "![time and memory over the photos](../benchmarks/growth.png)"]
+        lines += ["", "![time and memory over the photos](images/growth.png)"]
     return "\n".join(lines)
 
 
@@ -219,4 +219,4 @@ def draw(train: Grown, predict: Grown) -> None:
     figure.draw_without_rendering()
     for axes, named in ends.items():
         label_ends(axes, named)
-    figure.savefig(HERE / "growth.png", dpi=120)
+    figure.savefig(HERE.parent / "docs" / "images" / "growth.png", dpi=120)
