@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from measuring import CommandFailed, Kept, end_with_children, run
-from peers_page import write_page
+from peers_page import HERE, Results, table_rows, write_page
+from peers_picture import draw
 from systems import (
     INSTALLED,
     OURS,
@@ -159,7 +160,7 @@ def main() -> None:
     end_with_children()
     bench = Bench(given.data.resolve(), given.work.resolve(), given.budget)
     if given.page:
-        print(write_page(json.loads(RAW.read_text())))
+        show(Results(json.loads(RAW.read_text())))
         return
     kept = Kept(RAW, about(bench))
     for part in given.only or PARTS:
@@ -169,7 +170,13 @@ def main() -> None:
                 if not given.systems or system in given.systems:
                     key = [part, system, number]
                     kept.measure(key, partial(measure, bench, system, number))
-    print(write_page(kept.content))
+    show(Results(kept.content))
+
+
+def show(results: Results) -> None:
+    """Write the page and the picture, and print the page."""
+    draw(results, table_rows(results), HERE / "peers.png")
+    print(write_page(results))
 
 
 def about(bench: Bench) -> dict[str, Any]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labels import End, label_ends
+from peers_page import GOAL, Results, Row
 from systems import OURS, PEERS, PREDICTING, TRAINED, TUNED
-
-if TYPE_CHECKING:
-    from peers_page import Results, Row
-
-GOAL = 0.99
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 COLOURS = dict(
