@@ -115,9 +115,10 @@ def test_one_file_that_is_no_image_is_named_for_what_it_is(
 
 def test_photos_that_nothing_is_done_with_are_told_of(here: Path) -> None:
     assert not list(overlooked(here / "photos"))
+    photo = next((here / "photos" / "cats").iterdir()).name
     (here / "photos" / "cats" / "1.HEIC").touch()
     (here / "photos" / "dogs" / "2.cr2").touch()
-    shutil.copy(next((here / "photos" / "cats").glob("*.jpg")), here / "photos" / "loose.jpg")
+    shutil.copy(here / "photos" / "cats" / photo, here / "photos" / photo)
     unread, loose = overlooked(here / "photos")
     assert "1 .heic, 1 .cr2 file(s), which are not read" in unread
     assert "1 image(s) beside the class folders" in loose
@@ -125,13 +126,13 @@ def test_photos_that_nothing_is_done_with_are_told_of(here: Path) -> None:
 
 def test_training_tells_of_them(here: Path, petclassify: Callable, caplog) -> None:
     (here / "photos" / "cats" / "1.HEIC").touch()
-    petclassify("train", "photos", "--weights", "none.pth")
+    petclassify("train", here / "photos", "--weights", "none.pth")
     assert "1 .heic file(s), which are not read" in caplog.text
 
 
 def test_a_folder_to_predict_tells_of_them(here: Path, petclassify: Callable, caplog) -> None:
     (here / "photos" / "cats" / "1.HEIC").touch()
-    assert petclassify("predict", "photos").code == 0
+    assert petclassify("predict", here / "photos").code == 0
     assert "photos: 1 .heic file(s), which are not read" in caplog.text
 
 
