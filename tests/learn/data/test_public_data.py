@@ -344,6 +344,22 @@ def test_a_name_is_fetched_once_and_then_read_from_disk(
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("name", list(PUBLIC_SETS))
+def test_every_set_comes_over_https_to_the_pictures_that_its_files_hold(
+    pinned, tmp_path, server, cifar, name
+):
+    files = {
+        "oxford-pets": _pets_files,
+        "cats-vs-dogs": _cats_vs_dogs_files,
+        "cifar10": lambda: cifar,
+    }.get(name, _idx_files)()
+    public_set, raw = pinned(name, files)
+    fetched = _tree(fetch(name, tmp_path / "fetched"))
+    assert len(server.asked) == len(public_set.files)
+    assert fetched
+    assert fetched == _tree(unpack(public_set, raw, tmp_path / "unpacked"))
+
+
 def test_a_lost_picture_folder_is_made_again_without_the_network(pinned, tmp_path, server):
     pinned("mnist", _idx_files())
     shutil.rmtree(fetch("mnist", tmp_path / "data"))
