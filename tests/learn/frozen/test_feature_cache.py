@@ -92,11 +92,15 @@ def test_the_pass_ends_soon_after_one_photo_too_many(
         raise ImageError(ImageFault.UNREADABLE, "broken", path)
 
     monkeypatch.setattr(ahead, "read_pixels", broken)
-    photos = {str(number): tmp_path / str(number) for number in range(1000)}
+    photos, others = (
+        {f"{name}{number}": tmp_path / f"{name}{number}" for number in range(1000)}
+        for name in ("first", "second")
+    )
     frozen_pass = FrozenPass(backbone, FeatureCache.open(tmp_path / "cache", backbone))
-    unreadable = frozen_pass.run([(photos, 2), (photos, 1)], max_unreadable=3)
+    unreadable = frozen_pass.run([(photos, 2), (others, 1)], max_unreadable=3)
     assert 3 < len(unreadable) < 40
     assert len(read) < 60  # some were already being read ahead
+    assert not any(path.name.startswith("second") for path in read)
 
 
 def test_the_mirror_image_is_the_second_view(
