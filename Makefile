@@ -32,7 +32,7 @@ check: setup
 
 # The page counts what was tried to break it.
 check-all: check
-	$(PYTEST) -m '' --reliability docs/reliability.md
+	$(PYTEST) -m '' --reliability=docs/reliability.md
 
 docs: setup
 	$(BIN)/python docs/reference.py

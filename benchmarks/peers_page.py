@@ -103,6 +103,10 @@ class Results:
         tops = [max(points, key=lambda point: point["accuracy"]) for points in runs]
         return statistics.median(top[figure] for top in tops) if tops else None
 
+    def trees(self, part: str) -> str:
+        """Which states of petclassify were measured."""
+        return " and ".join(sorted({f"tree {one['tree']}" for one in self.of(part, OURS)}))
+
     def commands(self) -> list[tuple[str, str]]:
         """(part and system, command), each once."""
         by_key = {" ".join(one["key"][:2]): one["command"] for one in self._all if "command" in one}
@@ -122,7 +126,7 @@ def write_page(results: Results) -> str:
             + ", ".join(f"{name} {is_}" for name, is_ in results.about["versions"].items())
             + ". Medians of "
             + ", ".join(
-                f"{len(results.of(part, OURS))} ({part})"
+                f"{len(results.of(part, OURS))} ({part}, {results.trees(part)})"
                 for part in ("train", "predict", "folder", "install")
             )
             + f". {results.load} The best of each row is bold.",

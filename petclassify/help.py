@@ -11,6 +11,7 @@ Ranges of numbers are not listed: an option that is given a wrong one says them.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from petclassify.terminal import coloured, takes_colour
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter, Parameter
+    from typer._click.shell_completion import CompletionItem
 
 _EXAMPLES = "Examples:"
 _LAST = "Help"  # the group of what explains the command itself
@@ -55,6 +57,21 @@ class HelpfulCommand(TyperCommand):
         self.format_usage(ctx, formatter)
         _write_groups([p for p in self.get_params(ctx) if _is_hidden(p)], ctx, formatter)
         return formatter.getvalue().rstrip("\n")
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        """Complete levers too, once a letter of one is typed."""
+        from typer._click.shell_completion import CompletionItem
+
+        found = super().shell_complete(ctx, incomplete)
+        if not re.match("--[a-z]", incomplete):
+            return found
+        levers = [param for param in self.get_params(ctx) if _is_hidden(param)]
+        names = [(name, param) for param in levers for name in param.opts]
+        return found + [
+            CompletionItem(name, help=getattr(param, "help", None))
+            for name, param in names
+            if name.startswith(incomplete)
+        ]
 
 
 class HelpfulGroup(TyperGroup):

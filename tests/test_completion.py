@@ -65,6 +65,7 @@ def _completed(script: str, program: Path, line: str, folder: Path) -> list[str]
         ("petclassify pre", {"predict"}),
         ("petclassify data ch", {"check"}),
         ("petclassify train --unf", {"--unfreeze"}),
+        ("petclassify train --label-s", {"--label-smoothing"}),
         ("petclassify train --unfreeze ", {"none", "last", "gradual", "all"}),
         ("petclassify predict --format j", {"jsonl"}),
         ("petclassify train --weights n", {"none"}),

@@ -77,6 +77,18 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return lower[near[0]] if near else None
 
 
+def nearest_beside(path: str) -> str | None:
+    """What lies beside a path that is not there, and is called nearly so, if anything."""
+    folder, name = os.path.split(path)
+    if not name or os.path.lexists(path):
+        return None
+    try:
+        near = nearest(name, os.listdir(folder or "."))  # noqa: PTH208
+    except (OSError, ValueError):
+        return None
+    return os.path.join(folder, near) if near else None  # noqa: PTH118
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()

@@ -83,7 +83,7 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
         backbone, frozen = _load(config)
-    with _run_folder(config, index) as folder:
+    with _run_folder(config, index) as folder, _way_on_told():
         return _train_into(folder, config, dataset, backbone, frozen, processes, watch, command)
 
 
@@ -190,6 +190,18 @@ def _run_folder(config: TrainConfig, index: Index) -> Iterator[RunFolder]:
         folder.write_json("config.json", asked(config))
         log.info("run: %s", path)
         yield folder
+
+
+@contextmanager
+def _way_on_told() -> Iterator[None]:
+    """Say to whoever stops a run, by a signal, how it goes on."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        log.info("stopped; what is whole is kept: train --resume goes on, compare when repeated")
+        raise
 
 
 def _read_all(

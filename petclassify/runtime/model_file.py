@@ -24,6 +24,7 @@ import onnxruntime
 
 from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError, NoActivationMapsError, first_line
+from petclassify.images.walk import nearest_beside
 from petclassify.runtime.onnx_wire import read_metadata, with_outputs
 
 FORMAT_VERSION = 2
@@ -172,6 +173,10 @@ def read_model(path: Path) -> bytes:
         if status.st_size > MAX_MODEL_BYTES:
             raise ModelError(f"{path}: refused: larger than 2 GiB")
         return path.read_bytes()
+    except FileNotFoundError as error:
+        near = nearest_beside(str(path))
+        meant = f"; did you mean {near}?" if near else ". Give a model.onnx, or the folder of a run"
+        raise ModelError(f"{path}: no such model file or run folder{meant}") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ModelError(f"{path}: this model file cannot be read: {reason}") from error

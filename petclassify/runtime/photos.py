@@ -10,7 +10,7 @@ from pathlib import Path
 
 from petclassify.errors import DataError, ImageError, ImageFault
 from petclassify.images.other_files import unread_photos
-from petclassify.images.walk import UnlistableError, nearest, walk_past_faults
+from petclassify.images.walk import UnlistableError, nearest_beside, walk_past_faults
 from petclassify.runtime.object_store import StoredObject, is_uri, list_objects
 from petclassify.runtime.scoring import Source
 
@@ -38,7 +38,7 @@ def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
             yield from _in_run(given) or _not_empty(given, _in_folder(given))
         elif is_stored(given):
             yield from _not_empty(given, list_objects(given))
-        elif len(inputs) == 1 and (near := _near(given)):
+        elif len(inputs) == 1 and (near := nearest_beside(given)):
             yield given, ImageError(ImageFault.MISSING, f"no such file; did you mean {near}?")
         else:
             yield given, Path(given)
@@ -73,18 +73,6 @@ def _in_run(given: str) -> list[tuple[str, Source]]:
         return []
     reason = "a run folder, not photos: give it with --model"
     return [(given, ImageError(ImageFault.NOT_AN_IMAGE, reason))]
-
-
-def _near(given: str) -> str | None:
-    """What lies beside a path that is not there, and is called nearly so."""
-    folder, name = os.path.split(given)
-    if not name or os.path.lexists(given):
-        return None
-    try:
-        near = nearest(name, os.listdir(folder or "."))  # noqa: PTH208
-    except (OSError, ValueError):
-        return None
-    return os.path.join(folder, near) if near else None  # noqa: PTH118
 
 
 def _in_folder(given: str) -> Iterator[tuple[str, Source]]:

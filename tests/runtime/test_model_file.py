@@ -251,8 +251,14 @@ def test_a_model_that_is_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) ->
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(ModelError, match=r"no such model file or run folder\. Give"):
         load_model(tmp_path / "none.onnx")
+
+
+def test_a_misspelt_model_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "photos-lite0").mkdir()
+    with pytest.raises(ModelError, match=r"photos-lite: no such .*; did you mean .*photos-lite0\?"):
+        load_model(tmp_path / "photos-lite")
 
 
 @pytest.mark.attack("Model files")

@@ -155,15 +155,7 @@ def fine_tune(
             state.save(state_path)
             keep(state)
 
-    try:
-        state = fit.run(state, keep_whole)
-    except Exception:
-        raise
-    except BaseException:
-        log.info(
-            "stopped; all whole epochs are kept: train --resume goes on, compare when repeated"
-        )
-        raise
+    state = fit.run(state, keep_whole)
     assert task.plan.lr is not None
     return FineTuned(state, task.plan.lr, earlier_seconds, _best_epoch(fit, task, state, dataset))
 
