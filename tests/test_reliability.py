@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.reliability import Attacks, Tally, page_of
 
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
 SUITE = """
 import pytest
 pytestmark = pytest.mark.attack("Kills")
@@ -52,6 +55,15 @@ def test_what_the_tests_try_and_lose_reaches_the_page(tmp_path: Path, workers: s
     page = (tmp_path / "new" / "page.md").read_text()
     assert ROWS in page
     assert "3 tests in 0 minutes, 1 more skipped" in page
+
+
+def test_pytest_takes_the_options_of_make_check_all() -> None:
+    """An option of the tests' own conftest must not look like the name of a file to test."""
+    recipe = re.search(r"^check-all:.*\n\t\$\(PYTEST\) (.*)$", MAKEFILE, flags=re.MULTILINE)
+    assert recipe is not None
+    command = [sys.executable, "-m", "pytest", *shlex.split(recipe[1]), "--markers"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_costliest_photos_are_named() -> None:
