@@ -20,9 +20,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from petclassify.arrays import Pixels
 from petclassify.config import Resize
 from petclassify.images.opening import (
     DECODING_ERRORS,
@@ -96,7 +96,7 @@ def count_decoded_pixels(source: Path | bytes, shortest_side: int) -> int:
         return image.width * image.height * MAX_PIXELS // max_pixels_of(image)
 
 
-def read_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:
+def read_pixels(source: Path | bytes, resize: Resize) -> Pixels:
     """Read one photo and fit it to the network's window.
 
     Returns:
@@ -122,7 +122,7 @@ def upright_rgb_of(image: Image.Image) -> Image.Image:
         return _turned(to_rgb(image), _orientation(image))
 
 
-def to_pixels(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
+def to_pixels(image: Image.Image, resize: Resize) -> Pixels:
     """Fit one upright RGB photo to the network's window.
 
     The shorter side is brought to `resize.shorter_side`, and the middle square of

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from petclassify.arrays import Features, Labels, Logits, Probabilities
 from petclassify.config import Resize
 from petclassify.images.index import SPLITS, Split
 from petclassify.learn.backbones.backbone import FeatureExtractor
@@ -61,7 +61,7 @@ class Candidate:
     calibration: Calibration
     is_tuned: bool
     members: list[Member]
-    logits: NDArray[np.float64]
+    logits: Logits
 
     @property
     def fitted_on(self) -> str:
@@ -69,7 +69,7 @@ class Candidate:
         return "train" if self.is_tuned else "train and val"
 
     @property
-    def probabilities(self) -> NDArray[np.float64]:
+    def probabilities(self) -> Probabilities:
         """(N, classes), calibrated."""
         return self.calibration.probabilities(self.logits)
 
@@ -133,7 +133,7 @@ def familiarity_of(
 
 def _features_of(
     extractor: FeatureExtractor, members: Sequence[Member], resize: Resize, engine: str
-) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+) -> tuple[Features, Labels]:
     """The features and labels of some members, every class among them.
 
     Args:
@@ -147,7 +147,7 @@ def _features_of(
     chosen = spread_over_classes(labels, MAX_RUN_PHOTOS)
     paths: list[Path] = [members[place].path for place in chosen]
     batches = chunks(range(len(paths)), _BATCH_SIZE)
-    rows: list[NDArray[np.float32]] = []
+    rows: list[Features] = []
     run: Run | None = None
     with track(len(paths), "familiarity", "photos") as advance:
         for pixels in Views(plain_views(paths, resize), None, keep=False).batches(batches):

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from captum.attr import LayerGradCam, LayerGradientXActivation
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from petclassify.arrays import Pixels
 from petclassify.errors import ModelError
 from petclassify.images.photo import to_pixels
 from petclassify.learn.network import Network, TrainedModel, load_checkpoint
@@ -62,7 +62,7 @@ class GradCam:
         return Explanation(prediction, heat, draw_heat(image, heat, self._resize))
 
 
-def gradient_map(network: Network, pixels: NDArray[np.uint8], label: int) -> Heat:
+def gradient_map(network: Network, pixels: Pixels, label: int) -> Heat:
     """What each position speaks for a class, against the mean of all classes.
 
     Args:

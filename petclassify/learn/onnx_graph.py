@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from timm.layers import Conv2dSame, get_same_padding
 from torch import Tensor, nn
 
+from petclassify.arrays import Pixels
 from petclassify.runtime.onnx_wire import with_outputs
 
 # Read by onnxruntime 1.18 and onnxruntime-web; IR 8 goes with it.
@@ -134,9 +135,7 @@ def _with_static_padding(module: nn.Module, example: Tensor) -> nn.Module:
     return module.eval()
 
 
-def run_graph(
-    model: onnx.ModelProto, output_name: str, pixels: NDArray[np.uint8]
-) -> NDArray[np.float32]:
+def run_graph(model: onnx.ModelProto, output_name: str, pixels: Pixels) -> NDArray[np.float32]:
     """Run a graph that takes `images` in ONNX Runtime: (N, height, width, 3) -> (N, ...)."""
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from petclassify.arrays import Labels, Probabilities
 from petclassify.report.metrics import Metrics, measure, photo_losses
 
 
@@ -30,8 +31,8 @@ class Judged:
     class_names: tuple[str, ...]
     paths: tuple[Path, ...]
     names: tuple[str, ...]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    labels: Labels
+    probabilities: Probabilities
     familiarity: NDArray[np.float64]
     known_threshold: float
 
@@ -43,7 +44,7 @@ class Judged:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """The most probable class of each photo, (N,)."""
-        labels: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        labels: Labels = self.probabilities.argmax(axis=1)
         return labels
 
     @property

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from petclassify.arrays import Pixels
 from petclassify.report.history import Epoch, StrengthTried
-
-Pixels = NDArray[np.uint8]
 
 TRAIN_COLOUR, VAL_COLOUR, BEST_COLOUR = "#7f7f7f", "#0072b2", "#d55e00"
 

@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from petclassify.arrays import Pixels
 from petclassify.config import Resize
 from petclassify.errors import ModelError, first_line
 from petclassify.images.photo import read_image, to_pixels, upright_rgb_of
@@ -94,7 +95,7 @@ class Classifier:
         probabilities, familiarity = self.run(self.pixels(photo)[np.newaxis])
         return self.describe(probabilities[0], familiarity[0])
 
-    def pixels(self, photo: Photo) -> NDArray[np.uint8]:
+    def pixels(self, photo: Photo) -> Pixels:
         """Make the network's input of one photo, (height, width, 3).
 
         Raises:
@@ -104,7 +105,7 @@ class Classifier:
         resize = self.info.preprocessing
         return to_pixels(read_photo(photo, resize), resize)
 
-    def run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    def run(self, pixels: Pixels) -> tuple[Floats, Floats]:
         """Run the network.
 
         Args:
@@ -120,7 +121,7 @@ class Classifier:
         probabilities, familiarity = self.run_for(pixels, ())
         return probabilities, familiarity
 
-    def run_for(self, pixels: NDArray[np.uint8], others: Sequence[str]) -> list[Floats]:
+    def run_for(self, pixels: Pixels, others: Sequence[str]) -> list[Floats]:
         """Run the network for what `run` gives, and for other outputs that its session has."""
         try:
             given = self._session.run([PROBABILITIES, FAMILIARITY, *others], {INPUT: pixels})

@@ -31,9 +31,10 @@ from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
+from petclassify.arrays import Features, Labels, Logits, Probabilities
 from petclassify.images.check import FAR_OUT, low_fence
 from petclassify.learn.data.splits import Folds
-from petclassify.learn.head.calibration import Logits, fit_calibration
+from petclassify.learn.head.calibration import fit_calibration
 from petclassify.learn.head.familiarity import MAX_FITTED_PHOTOS, spread_over_classes
 from petclassify.report.check_result import SURE_OF_CLASS, LabelCheck, LabelFinding, Stray
 
@@ -41,10 +42,6 @@ NEIGHBOURS = 10
 _OUTSIDE = 1.5  # widths of the middle half; worth a look
 _LEAST_PHOTOS = 50  # for a fence to mean anything
 _ROWS = 1024
-
-Features = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
 
 
 def judge_labels(

@@ -8,9 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from petclassify.arrays import Pixels
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.cores import usable_cores
@@ -19,7 +17,6 @@ from petclassify.images.photo import read_pixels
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
-Pixels = NDArray[np.uint8]
 
 
 def done_ahead(work: Callable[[Task], Done], tasks: Iterable[Task], limit: int) -> Generator[Done]:

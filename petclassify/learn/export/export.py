@@ -22,6 +22,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from petclassify.arrays import Pixels
 from petclassify.config import FLOAT_MODEL, ModelForm, Resize
 from petclassify.errors import DataError, ImageError, ModelError
 from petclassify.files import write_whole
@@ -136,7 +137,7 @@ def export_model(model: TrainedModel, val: Sequence[Path], train: Sequence[Path]
 def check_parity(
     model: TrainedModel,
     content: bytes,
-    pixels: NDArray[np.uint8],
+    pixels: Pixels,
     limit: float = MAX_DIFFERENCE,
 ) -> float:
     """Compare a model file with the network it was exported from.

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from petclassify.arrays import Features, Labels, Pixels
 from petclassify.errors import ModelError, first_line
 from petclassify.files import disk_faults_named
 from petclassify.learn.onnx_graph import EXTRACTOR_SCOPE, run_graph
@@ -49,9 +50,6 @@ _FLOAT_LAYERS = (1, 6, 12, 24)
 _BLAMED = 3
 _BLAME_PHOTOS = 8
 _BATCH_SIZE = 8
-
-Pixels = NDArray[np.uint8]
-Features = NDArray[np.float32]
 
 
 def quantise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
@@ -95,7 +93,7 @@ def check_agreement(
     model: onnx.ModelProto,
     quantised: onnx.ModelProto,
     pixels: Pixels,
-    labels: NDArray[np.integer],
+    labels: Labels,
 ) -> None:
     """Hold the quantised model file against the float one.
 

@@ -18,16 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from petclassify.arrays import Features, Pixels
 from petclassify.errors import ModelError
 from petclassify.learn.onnx_graph import to_onnx
 
 log = logging.getLogger(__name__)
 
-Pixels = NDArray[np.uint8]
-Features = NDArray[np.float32]
 Run = Callable[[Pixels], Features]
 
 MIN_COSINE = 0.99

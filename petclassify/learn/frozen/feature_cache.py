@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import PIL
 import platformdirs
-from numpy.typing import NDArray
 
+from petclassify.arrays import Features
 from petclassify.errors import EnvironmentFault
 from petclassify.learn.backbones.backbone import Backbone
 from petclassify.learn.backbones.weights import digest_weights
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 # Raise it when the same photo would give other pixels or features than before.
 FORMAT = 2
 _WAIT_S = 60.0
-
-Features = NDArray[np.float32]
 
 
 def cache_folder(chosen: Path | None) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from petclassify.arrays import Pixels
 from petclassify.errors import ImageError
 from petclassify.images.index import Split
 from petclassify.learn.backbones.backbone import Backbone
@@ -31,7 +32,6 @@ FITTED_VIEWS = 2  # each photo and its mirror image
 BATCH_SIZE = 32
 _BATCHES_AHEAD = 4
 
-Pixels = NDArray[np.uint8]
 # Where each photo lies, by the digest of its content; 1 for the photo alone, 2 for its mirror
 # image too.
 Request = tuple[Mapping[str, Path], int]

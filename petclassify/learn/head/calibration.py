@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-_LOG_RANGE = (np.log(0.2), np.log(20.0))
+from petclassify.arrays import Labels, Logits, Probabilities
 
-Logits = NDArray[np.floating]
-Labels = NDArray[np.integer]
+_LOG_RANGE = (np.log(0.2), np.log(20.0))
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Calibration:
     temperature: float
     doubt: float
 
-    def probabilities(self, logits: Logits) -> NDArray[np.float64]:
+    def probabilities(self, logits: Logits) -> Probabilities:
         """(N, classes) -> (N, classes)."""
         shares: NDArray[np.float64] = softmax(logits / self.temperature, axis=1)
         doubted: NDArray[np.float64] = (1 - self.doubt) * shares + self.doubt / logits.shape[1]

@@ -26,6 +26,7 @@ from scipy.stats import t
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from petclassify.arrays import Features, Labels
 from petclassify.learn.data.splits import Folds
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,6 @@ _LEAST_OF_CLASS = 20
 _LEAST_TYPICAL = 1e-3
 _DECIMALS = 5  # near-copies of a photo count once
 _ITERATIONS = 20  # further ones move the centres, not what is known
-
-Features = NDArray[np.float32]
-Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True)

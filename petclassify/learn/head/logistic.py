@@ -25,6 +25,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from petclassify.arrays import Features, Labels, Logits
 from petclassify.learn.data.splits import Folds
 from petclassify.report.history import StrengthTried
 
@@ -35,10 +36,6 @@ STRENGTHS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 SHRINKAGE_PHOTOS = 50
 _TOLERANCE = 3e-4
 _MAX_ITERATIONS = 300
-
-Features = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Logits = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from petclassify.arrays import Probabilities
 from petclassify.errors import ModelError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Split
@@ -135,7 +133,7 @@ class RunFolder:
                 draw_head_search(search.tried, search.strength, title, temporary)
 
     def write_predictions(
-        self, dataset: Dataset, members: Sequence[Member], probabilities: NDArray[np.float64]
+        self, dataset: Dataset, members: Sequence[Member], probabilities: Probabilities
     ) -> None:
         """Write predictions.csv, paths below the data set.
 

@@ -23,6 +23,7 @@ from lightning_fabric import Fabric
 from scipy.special import log_softmax
 from torch import nn
 
+from petclassify.arrays import Logits
 from petclassify.config import TrainConfig
 from petclassify.errors import UsageError
 from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor
@@ -30,7 +31,7 @@ from petclassify.learn.backbones.stages import find_stages
 from petclassify.learn.data.dataset import Dataset, Member
 from petclassify.learn.frozen.feature_cache import cache_folder
 from petclassify.learn.head.logistic import Head
-from petclassify.learn.tuning.fit import Fit, Logits
+from petclassify.learn.tuning.fit import Fit
 from petclassify.learn.tuning.fit_state import FitState, load_state
 from petclassify.learn.tuning.fit_task import FitTask, Photos
 from petclassify.learn.tuning.measured import measured_once

@@ -16,11 +16,11 @@ from typing import cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from petclassify.arrays import Logits
 from petclassify.config import FitConfig
 from petclassify.errors import DivergedError
 from petclassify.learn.progress import track
@@ -45,7 +45,6 @@ from petclassify.report.history import Epoch
 
 log = logging.getLogger(__name__)
 
-Logits = NDArray[np.float64]
 _EVAL_BATCH_SIZE = 32
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from petclassify.arrays import Pixels
 from petclassify.config import FitConfig, Resize
 from petclassify.learn.tuning.batches import shuffled
 from petclassify.learn.tuning.fit_state import Tensors
 from petclassify.learn.tuning.opened import Opened, Trainable, copied
 from petclassify.learn.tuning.schedule import Phase
-from petclassify.learn.tuning.views import Pixels, Views, changed_views, is_off, plain_views
+from petclassify.learn.tuning.views import Views, changed_views, is_off, plain_views
 
 
 @dataclass(frozen=True)

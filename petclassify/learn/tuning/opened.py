@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from petclassify.arrays import Pixels
 from petclassify.learn.backbones.backbone import FeatureExtractor
 from petclassify.learn.backbones.stages import Stage, open_top
-from petclassify.learn.frozen.engines import Pixels, fastest_engine
+from petclassify.learn.frozen.engines import fastest_engine
 from petclassify.learn.tuning.cut import cut
 from petclassify.learn.tuning.fit_state import Tensors
 from petclassify.learn.tuning.folding import fold_norms

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from petclassify.arrays import Pixels
 from petclassify.config import NO_AUGMENTATION, Augmentation, Resize
 from petclassify.errors import DataError, ImageError
 from petclassify.images.photo import read_image, read_pixels
@@ -27,7 +28,6 @@ from petclassify.learn.tuning.augment import augment
 
 KEPT_BYTES = 1 << 30
 
-Pixels = NDArray[np.uint8]
 Run = Callable[[Pixels], NDArray[np.float32]]
 ReadView = Callable[[int], Pixels]
 
