@@ -19,7 +19,7 @@ from petclassify.images.index import SPLITS, Split
 from petclassify.learn.backbones.backbone import FeatureExtractor
 from petclassify.learn.data.dataset import Dataset, Member
 from petclassify.learn.data.splits import assign_folds
-from petclassify.learn.frozen.engines import Run, fastest_engine
+from petclassify.learn.frozen.engines import Forward, fastest_engine
 from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.calibration import Calibration, fit_calibration
 from petclassify.learn.head.familiarity import (
@@ -148,7 +148,7 @@ def _features_of(
     paths: list[Path] = [members[place].path for place in chosen]
     batches = chunks(range(len(paths)), _BATCH_SIZE)
     rows: list[Features] = []
-    run: Run | None = None
+    run: Forward | None = None
     with track(len(paths), "familiarity", "photos") as advance:
         for pixels in Views(plain_views(paths, resize), None, keep=False).batches(batches):
             run = run or fastest_engine(extractor, pixels.numpy(), prefer=engine).run

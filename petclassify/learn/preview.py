@@ -19,12 +19,12 @@ GREY = (128, 128, 128)
 SHOWN_SHARE = 0.875  # of the shorter side, as most pretrained networks are shown it
 
 
-def preview(index: Index, plan: Augmentation, image_size: int, seed: int, out: Path) -> None:
+def preview(index: Index, changes: Augmentation, image_size: int, seed: int, out: Path) -> None:
     """Draw a grid: a photo a row, as prediction sees it, then changed at random.
 
     Args:
         index: the data set; its classes take turns.
-        plan: what may change.
+        changes: what may change.
         image_size: side of the window in pixels.
         seed: which photos, and which changes.
         out: the PNG to write.
@@ -53,7 +53,7 @@ def preview(index: Index, plan: Augmentation, image_size: int, seed: int, out: P
             reason = str(error)
             continue
         changed = [
-            changed_views(paths, resize, plan, GREY, (seed, epoch))(number)
+            changed_views(paths, resize, changes, GREY, (seed, epoch))(number)
             for epoch in range(1, COLUMNS)
         ]
         rows.append(PreviewRow(class_name, [plain, *changed]))

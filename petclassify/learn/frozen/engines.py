@@ -26,7 +26,7 @@ from petclassify.learn.onnx_graph import to_onnx
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[Pixels], Features]
+Forward = Callable[[Pixels], Features]
 
 MIN_COSINE = 0.99
 RACE_PHOTOS = 8
@@ -37,7 +37,7 @@ class Engine:
     """A frozen module on one engine: uint8 (N, height, width, 3) -> float32 (N, ...)."""
 
     name: str
-    run: Run
+    run: Forward
     images_per_second: float
 
 
@@ -73,7 +73,7 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
 
 
 def _race(
-    name: str, run: Run, pixels: Pixels, expected: Features, best: Engine | None
+    name: str, run: Forward, pixels: Pixels, expected: Features, best: Engine | None
 ) -> Engine | None:
     """Time one engine against the best so far and return the better.
 
@@ -93,7 +93,7 @@ def _race(
     return Engine(name, run, rate) if best is None or rate > best.images_per_second else best
 
 
-def _timed(run: Run, pixels: Pixels) -> float:
+def _timed(run: Forward, pixels: Pixels) -> float:
     start = time.perf_counter()
     run(pixels)
     return time.perf_counter() - start
@@ -106,7 +106,7 @@ def _least_cosine(features: Features, expected: Features) -> float:
     return float(np.min(products / np.maximum(lengths, 1e-12)))
 
 
-def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Callable[[], Run]]:
+def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Callable[[], Forward]]:
     """Every engine that is installed, by name; each is built only when called."""
     graph: list[bytes] = []
 
@@ -116,7 +116,7 @@ def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Cal
             graph.append(exported.SerializeToString())
         return graph[0]
 
-    builders: dict[str, Callable[[], Run]] = {
+    builders: dict[str, Callable[[], Forward]] = {
         "onnxruntime": lambda: _onnxruntime_run(graph_bytes()),
         "torch-bf16": lambda: _torch_run(module, autocast=True),
         "torch-fp32": lambda: _torch_run(module, autocast=False),
@@ -126,7 +126,7 @@ def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Cal
     return builders
 
 
-def _torch_run(module: nn.Module, *, autocast: bool) -> Run:
+def _torch_run(module: nn.Module, *, autocast: bool) -> Forward:
     module = module.to(memory_format=torch.channels_last)
 
     def run(pixels: Pixels) -> Features:
@@ -140,7 +140,7 @@ def _torch_run(module: nn.Module, *, autocast: bool) -> Run:
     return run
 
 
-def _onnxruntime_run(graph: bytes) -> Run:
+def _onnxruntime_run(graph: bytes) -> Forward:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
     def run(pixels: Pixels) -> Features:
@@ -150,7 +150,7 @@ def _onnxruntime_run(graph: bytes) -> Run:
     return run
 
 
-def _openvino_run(graph: bytes) -> Run:
+def _openvino_run(graph: bytes) -> Forward:
     import openvino
 
     core = openvino.Core()

@@ -25,7 +25,7 @@ _LOG_ASPECT = math.log(4 / 3)
 def augment(
     image: Image.Image,
     resize: Resize,
-    plan: Augmentation,
+    changes: Augmentation,
     fill: tuple[int, int, int],
     generator: np.random.Generator,
 ) -> NDArray[np.uint8]:
@@ -34,7 +34,7 @@ def augment(
     Args:
         image: the photo.
         resize: the window and the filter.
-        plan: what may change, and how much.
+        changes: what may change, and how much.
         fill: colour of the corners that a turn leaves empty, 0 to 255.
         generator: of all draws.
 
@@ -49,42 +49,42 @@ def augment(
 
     """
     check_size(image.size)
-    window = _draw_window(image.size, resize, plan, generator)
+    window = _draw_window(image.size, resize, changes, generator)
     image = image.resize(
         (resize.crop, resize.crop), Image.Resampling[resize.interpolation.upper()], box=window
     )
-    if generator.random() < plan.hflip:
+    if generator.random() < changes.hflip:
         image = v2.horizontal_flip(image)
-    if generator.random() < plan.vflip:
+    if generator.random() < changes.vflip:
         image = v2.vertical_flip(image)
-    angle = generator.uniform(-plan.rotate, plan.rotate)
+    angle = generator.uniform(-changes.rotate, changes.rotate)
     if angle:
         image = v2.rotate(image, angle, InterpolationMode.BILINEAR, fill=list(fill))
-    factors = generator.uniform(1 - plan.color_jitter, 1 + plan.color_jitter, size=3)
-    if plan.color_jitter:
+    factors = generator.uniform(1 - changes.color_jitter, 1 + changes.color_jitter, size=3)
+    if changes.color_jitter:
         for adjust, factor in zip(
             (v2.adjust_brightness, v2.adjust_contrast, v2.adjust_saturation), factors, strict=True
         ):
             image = adjust(image, max(0.0, float(factor)))
     pixels = np.asarray(image)
-    if plan.noise:
-        noise = generator.normal(0.0, 255 * plan.noise, pixels.shape)
+    if changes.noise:
+        noise = generator.normal(0.0, 255 * changes.noise, pixels.shape)
         pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
     return pixels
 
 
 def _draw_window(
-    size: tuple[int, int], resize: Resize, plan: Augmentation, generator: np.random.Generator
+    size: tuple[int, int], resize: Resize, changes: Augmentation, generator: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of what the window shows, in the photo's pixels."""
     width, height = size
-    share, log_aspect = generator.uniform(plan.scale, 1), generator.uniform(-1, 1) * _LOG_ASPECT
-    if plan.scale < 1:
+    share, log_aspect = generator.uniform(changes.scale, 1), generator.uniform(-1, 1) * _LOG_ASPECT
+    if changes.scale < 1:
         side = min(size) * math.sqrt(share)
         across = min(width, side * math.exp(log_aspect / 2))
         down = min(height, side / math.exp(log_aspect / 2))
     else:
         across = down = min(size) * min(1.0, resize.crop / resize.shorter_side)
-    x, y = (plan.crop * shift for shift in generator.uniform(-1, 1, size=2))
+    x, y = (changes.crop * shift for shift in generator.uniform(-1, 1, size=2))
     left, top = (width - across) / 2 * (1 + x), (height - down) / 2 * (1 + y)
     return left, top, left + across, top + down

@@ -69,11 +69,11 @@ class FitTask:
 
     def train_views(self, epoch: int, opened: Opened) -> Views:
         """The training photos as an epoch sees them, changed at random unless that is off."""
-        plan = self.plan.augmentation
-        if is_off(plan):
+        changes = self.plan.augmentation
+        if is_off(changes):
             return Views(plain_views(self.train.paths, self.resize), opened.frozen, keep=True)
         fill = self.network.extractor.mean_colour
-        read = changed_views(self.train.paths, self.resize, plan, fill, (self.seed, epoch))
+        read = changed_views(self.train.paths, self.resize, changes, fill, (self.seed, epoch))
         return Views(read, opened.frozen, keep=False)
 
     def batches(self, epoch: int, processes: int) -> list[list[int]]:

@@ -17,11 +17,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from petclassify.arrays import Pixels
 from petclassify.learn.backbones.backbone import FeatureExtractor
 from petclassify.learn.backbones.stages import Stage, open_top
-from petclassify.learn.frozen.engines import fastest_engine
+from petclassify.learn.frozen.engines import Forward, fastest_engine
 from petclassify.learn.tuning.cut import cut
 from petclassify.learn.tuning.fit_state import Tensors
 from petclassify.learn.tuning.folding import fold_norms
-from petclassify.learn.tuning.views import Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Opened:
     """
 
     stages: int
-    frozen: Run | None
+    frozen: Forward | None
     module: nn.Sequential
     pretrained: bool
 
@@ -78,7 +77,7 @@ class Trainable:
         self.extractor.eval()
         open_top(self.extractor.network, list(self.stages), count)
         open_part: nn.Module = self.extractor
-        frozen: Run | None = None
+        frozen: Forward | None = None
         if self.engine is not None:
             parts = cut(self.extractor)
             open_part = parts.open

@@ -24,11 +24,12 @@ from petclassify.config import NO_AUGMENTATION, Augmentation, Resize
 from petclassify.errors import DataError, ImageError
 from petclassify.images.photo import read_image, read_pixels
 from petclassify.learn.data.ahead import done_ahead
+from petclassify.learn.frozen.engines import Forward
 from petclassify.learn.tuning.augment import augment
 
 KEPT_BYTES = 1 << 30
 
-Run = Callable[[Pixels], NDArray[np.float32]]
+
 ReadView = Callable[[int], Pixels]
 
 
@@ -40,7 +41,7 @@ def plain_views(photos: Sequence[Path], resize: Resize) -> ReadView:
 def changed_views(
     photos: Sequence[Path],
     resize: Resize,
-    plan: Augmentation,
+    changes: Augmentation,
     fill: tuple[int, int, int],
     seed: tuple[int, int],
 ) -> ReadView:
@@ -49,18 +50,18 @@ def changed_views(
     Args:
         photos: where they lie.
         resize: the window.
-        plan: what may change.
+        changes: what may change.
         fill: colour of empty corners.
         seed: of the run, and the epoch. With the photo's number it decides every draw.
 
     """
-    needed = int(resize.shorter_side / np.sqrt(plan.scale)) + 1
+    needed = int(resize.shorter_side / np.sqrt(changes.scale)) + 1
 
     def read(number: int) -> Pixels:
         generator = np.random.default_rng([*seed, number])
         return _read(
             photos[number],
-            lambda path: augment(read_image(path, needed), resize, plan, fill, generator),
+            lambda path: augment(read_image(path, needed), resize, changes, fill, generator),
         )
 
     return read
@@ -76,7 +77,7 @@ class Views:
 
     """
 
-    def __init__(self, read: ReadView, frozen: Run | None, *, keep: bool) -> None:
+    def __init__(self, read: ReadView, frozen: Forward | None, *, keep: bool) -> None:
         self._read = read
         self._frozen = frozen
         self._keep = keep
@@ -108,9 +109,9 @@ class Views:
                 self._kept[number] = row.copy()
 
 
-def is_off(plan: Augmentation) -> bool:
+def is_off(changes: Augmentation) -> bool:
     """Whether nothing changes at random."""
-    return plan == NO_AUGMENTATION
+    return changes == NO_AUGMENTATION
 
 
 def _read(path: Path, decode: Callable[[Path], Pixels]) -> Pixels:
