@@ -221,6 +221,17 @@ def test_one_photo_a_class_is_refused(
         run(TrainConfig(tmp_path / "data", out=tmp_path / "run"))
 
 
+def test_a_set_without_a_train_folder_is_refused_by_what_it_has(
+    tmp_path: Path, make_photos: Callable[..., list[Path]]
+) -> None:
+    for split in ("train_set", "test"):
+        make_photos(tmp_path / "data" / split / "cats")
+        make_photos(tmp_path / "data" / split / "dogs", colour=9)
+    with pytest.raises(DataError, match=r"no folder is called train.* there are test, train_set"):
+        run(TrainConfig(tmp_path / "data", out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_output_folder_in_use_is_refused_untouched(
     drawn_pets: Path, tmp_path: Path, feature_cache: Path
 ) -> None:
