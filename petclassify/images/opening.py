@@ -37,6 +37,7 @@ from typing import BinaryIO, cast
 from PIL import Image, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
     SAMPLESPERPIXEL,
     STRIPBYTECOUNTS,
@@ -63,6 +64,7 @@ MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
 MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
 MAX_STRIP_AND_FILE_BYTES = 190 << 20
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_IN_PLANES = 2  # of TIFF's PlanarConfiguration
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
@@ -104,6 +106,7 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
             _check_comments(stream)
         if isinstance(image, TiffImageFile):
             _keep_libtiff_quiet()
+            _check_planes(image)
             _check_strips(stream, image)
         yield image
 
@@ -195,7 +198,7 @@ def _unidentified(head: bytes, path: Path | None) -> ImageError:
     for name in () if is_heic(head) else FORMATS:
         _, accepts = Image.OPEN.get(name, (None, None))
         if accepts is not None and accepts(head) is True:
-            reason = f"damaged image: it begins as {name} does, but its header cannot be read"
+            reason = f"damaged image, or a rare kind of {name}: its header cannot be read"
             return ImageError(ImageFault.DAMAGED, reason, path)
     reason = f"not an image in a known format{remark(path, head)}"
     return ImageError(ImageFault.NOT_AN_IMAGE, reason, path)
@@ -249,6 +252,18 @@ def count_scans(jpeg: bytes) -> int:
         if code != _START:
             place += int.from_bytes(jpeg[place : place + 2], "big")
     return scans
+
+
+def _check_planes(image: TiffImageFile) -> None:
+    """Refuse deep colour in a plane for each channel, of which Pillow reads every other byte."""
+    in_planes = image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES
+    deep = max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
+    if in_planes and deep and _codec_of(image) == "raw" and len(image.getbands()) > 1:
+        raise ImageError(
+            ImageFault.NOT_AN_IMAGE,
+            "a TIFF of a kind that is not read: its colours lie in planes of more than 8 bits. "
+            "Save it compressed, or with its channels interleaved",
+        )
 
 
 def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:

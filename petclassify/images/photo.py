@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.config import Resize
 from petclassify.images.opening import (
@@ -77,6 +78,8 @@ def read_size(source: Path | bytes) -> tuple[int, int]:
     """
     with opened(source) as image:
         width, height = image.size
+        if isinstance(image, TiffImageFile):  # says its upright size itself
+            return width, height
         return (width, height) if _orientation(image) < 5 else (height, width)
 
 
