@@ -136,6 +136,16 @@ def test_a_model_file_that_disagrees_is_refused(drawn_run: Path) -> None:
         check_parity(model, spoilt.SerializeToString(), pixels)
 
 
+def test_a_list_of_photos_of_another_run_is_refused(
+    drawn_run: Path, copied: Callable[[Path], Path]
+) -> None:
+    folder = copied(drawn_run)
+    table = (folder / "predictions.csv").read_text()
+    (folder / "predictions.csv").write_text(table.replace(",cats,", ",wolves,"))
+    with pytest.raises(ModelError, match=r"is of another run than its checkpoint .*wolves"):
+        export_run(folder)
+
+
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path, drawn_run: Path) -> None:
     content = (drawn_run / "checkpoint.safetensors").read_bytes()
     for name, spoilt in {"cut": content[:-100], "text": b"no", "empty": b""}.items():
