@@ -17,7 +17,7 @@ from petclassify.errors import ImageError, ImageFault
 
 MAX_PARTS = 1_500_000  # of a PNG, whose parts cost most, about 3 s
 MAX_METADATA_BYTES = 32 << 20  # in Python's numbers, as a TIFF's places of strips, ten times that
-MAX_WHOLE_BYTES = 96 << 20  # of WebP and AVIF, which are read in one
+MAX_WHOLE_BYTES = 64 << 20  # of WebP, AVIF and progressive JPEG, which are read in one
 _BLOCK_BYTES = 1 << 16
 
 
