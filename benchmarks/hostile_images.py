@@ -32,6 +32,8 @@ SHOWN = 12  # of the corpus, of which most cost nothing
 
 sys.path.insert(0, str(REPOSITORY))  # the corpus lies with the tests
 
+from petclassify.images.rationed import MAX_WHOLE_BYTES  # noqa: E402
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -83,7 +85,7 @@ def corpus(folder: Path) -> list[Path]:
 
 def largest(folder: Path, side: int) -> list[Path]:
     """Write photos of so many pixels a side, in every format, mode and manner that costs."""
-    from tests.images.hostile import many_scans
+    from tests.images.hostile import many_scans, run_length_bmp
 
     colour = noisy(side)
     clear = colour.copy()
@@ -110,8 +112,14 @@ def largest(folder: Path, side: int) -> list[Path]:
         "palette, transparent.png": lambda p: colour.quantize(64).save(p, transparency=3, **quick),
         "palette.gif": lambda p: colour.quantize(64).save(p),
         "RGB.bmp": colour.save,
+        "run-length, 10 megapixels.bmp": lambda p: p.write_bytes(
+            run_length_bmp(3160, 3160, b"\1\1\0\0" * 3160)
+        ),
         "RGBA.tga": clear.save,
         "RGB.ppm": colour.save,
+        "depth 254, 1 megapixel.ppm": lambda p: p.write_bytes(
+            b"P6 1000 1000 254\n" + b"\x40" * 3_000_000
+        ),
         "RGBA, LZW.tif": lambda p: clear.save(p, compression="tiff_lzw", exif=exif),
         "RGB, one strip.tif": lambda p: colour.save(p, compression=deflate, tiffinfo={278: side}),
         "RGBA, one strip.tif": lambda p: clear.save(p, compression=deflate, tiffinfo={278: side}),
@@ -124,6 +132,10 @@ def largest(folder: Path, side: int) -> list[Path]:
         "RGBA, 19.8 megapixels.webp": lambda p: fifth_clear.save(p, method=0, exif=exif),
         "lossless, 19.8 megapixels.webp": lambda p: fifth_clear.save(
             p, method=0, quality=0, lossless=True, exif=exif
+        ),
+        "lossless, with bytes after it, 19.8 megapixels.webp": lambda p: (
+            fifth_clear.save(p, method=0, quality=0, lossless=True),
+            os.truncate(p, MAX_WHOLE_BYTES),
         ),
         "moving, 19.8 megapixels.webp": lambda p: fifth.save(
             p, method=0, save_all=True, append_images=[fifth_clear]

@@ -116,6 +116,8 @@ def _prepare_process(debug: bool) -> None:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """One line and the exit code for whatever a command raised."""
+    import errno
+
     from typer.exceptions import TyperException
 
     from petclassify.errors import ExitCode, PetclassifyError
@@ -133,6 +135,10 @@ def _explain(error: Exception) -> tuple[str, int]:
         where = f"{printable(str(error.filename))}: " if error.filename else ""
         fix = "Free some space and run the command again"
         return f"{_ERROR} {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename:
+        # Every command looks at the paths that it is given; here all of them are answered.
+        fix = "No file can be called so; give another path"
+        return f"{_ERROR} {printable(str(error.filename))}: name too long. {fix}", ExitCode.USAGE
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",

@@ -80,6 +80,29 @@ def test_each_refusal_is_one_line_with_its_exit_code(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "x.jpg", "--model", "{long}"),
+        ("evaluate", "{long}"),
+        ("evaluate", ".", "--report", "{long}"),
+        ("export", "{long}"),
+        ("train", "{long}"),
+        ("train", "{pets}", "--weights", "{long}.pth"),
+        ("data", "check", "{long}"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_no_bug(
+    petclassify: Run, make_photos, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    for name in ("cats", "dogs"):
+        make_photos(tmp_path / "pets" / name)
+    given = [one.format(long="x" * 300, pets=tmp_path / "pets") for one in arguments]
+    done = petclassify(*given)
+    assert done.code == ExitCode.USAGE
+    assert "xxx: name too long" in done.err or "xxx.pth: name too long" in done.err
+
+
 def test_weights_none_and_missing_weights_are_refused_before_torch_loads(
     petclassify: Run, drawn_pets: Path
 ) -> None:

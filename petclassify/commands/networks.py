@@ -148,7 +148,8 @@ def networks(
         ),
     ] = None,
     num_classes: Annotated[
-        int, typer.Option(rich_help_panel=NETWORK, min=1, help="Of the classifier.")
+        int,
+        typer.Option(rich_help_panel=NETWORK, min=1, max=10_000_000, help="Of the classifier."),
     ] = 1000,
     depth: Annotated[
         int | None,

@@ -83,6 +83,7 @@ def read_index(root: Path) -> Index:
     split_folders = _split_folders(root, folders)
     if split_folders:
         return _read_given_splits(root, split_folders, folders)
+    _refuse_splits_of_photos(root, folders)
     if loose_images and len(folders) < 2:
         raise too_few_classes(root, folders, len(loose_images))
     class_names, samples = _read_classes(root, folders)
@@ -104,6 +105,15 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[Split, Path]:
             )
         found[split] = folder
     return found
+
+
+def _refuse_splits_of_photos(root: Path, folders: list[Path]) -> None:
+    """Splits without class folders, as competitions hand them out, are not two classes."""
+    if len(folders) >= 2 and all(folder.name.lower() in _SPELLINGS for folder in folders):
+        raise DataError(
+            f"{root}: its folders [{', '.join(f.name for f in folders)}] are splits, but hold no "
+            f"class folders. Sort the photos: {folders[0]}/<class>/<image>.jpg"
+        )
 
 
 def _read_given_splits(root: Path, found: dict[Split, Path], folders: list[Path]) -> Index:
@@ -129,8 +139,10 @@ def _read_given_splits(root: Path, found: dict[Split, Path], folders: list[Path]
 def told_apart(names: Sequence[str], expected: Sequence[str]) -> str:
     """In what a set of class names differs from another, a few of them named; "" if in nothing."""
     missing, strange = set(expected) - set(names), set(names) - set(expected)
-    if missing and {*map(str.casefold, missing)} == {*map(str.casefold, strange)}:
-        return f"{_some(strange)}, not {_some(missing)}, differ in case"
+    if missing and {*map(_folded, missing)} == {*map(_folded, strange)}:
+        in_case = {*map(_composed, missing)} != {*map(_composed, strange)}
+        how = "case" if in_case else "accent encoding (NFC and NFD), which looks the same"
+        return f"{_some(strange)}, not {_some(missing)}, differ in {how}"
     found = (("missing", missing), ("not expected", strange))
     return "; ".join(f"{what} {_some(those)}" for what, those in found if those)
 
@@ -184,4 +196,8 @@ def _refuse_mistaken_level(root: Path, folders: list[Path]) -> None:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return _composed(name).casefold()
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -6,6 +6,9 @@ Decisions:
   take to 512 MiB and a few seconds: a decoded photo holds 4 bytes a pixel, and its RGB copy
   as much again. The decoders of WebP and AVIF hold several whole frames of their own, and
   that of a progressive JPEG two bytes for each number: of CMYK 8 bytes a pixel.
+- Pillow decodes plain PPM, PPM of another depth than 8 or 16 bits and run-length BMP in Python:
+  some ten megapixels would take it many seconds.
+- A file gives out no more parts than photos have, see `images.rationed`.
 - A progressive JPEG may go over all its pixels again in every scan, of which a few bytes
   make one. Encoders make about ten; files with far more exist to keep decoders busy.
   (Scans of a baseline JPEG have a few bits for each block, so their number needs no limit.)
@@ -29,11 +32,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
     SAMPLESPERPIXEL,
     STRIPBYTECOUNTS,
@@ -45,28 +49,37 @@ from PIL.TiffImagePlugin import (
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.other_files import is_heic, remark
+from petclassify.images.rationed import Rationed
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
 MAX_PIXELS = 50_000_000
-MAX_PIXELS_OF = {"WEBP": 20_000_000, "AVIF": 20_000_000, "progressive CMYK": 45_000_000}
+MAX_PIXELS_OF = {
+    **{"WEBP": 20_000_000, "AVIF": 20_000_000, "progressive CMYK": 45_000_000},
+    **{"ppm": 1_000_000, "ppm_plain": 1_000_000, "bmp_rle": 10_000_000},  # decoders in Python
+}
+MAX_COMMENTS = 1000  # in a plain PPM: Pillow copies a mebibyte for each
 MAX_SIDE_RATIO = 100
 MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
 
 MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
 MAX_STRIP_AND_FILE_BYTES = 190 << 20
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_IN_PLANES = 2  # of TIFF's PlanarConfiguration
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
 # TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
-# OverflowError of offsets that no file reaches.
+# OverflowError of offsets that no file reaches, a ZeroDivisionError of an AVIF's clock that stands
+# still, an AssertionError of a PNG that has a palette by its header and none in fact.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
     SyntaxError,
-    OverflowError,
     TypeError,
+    ArithmeticError,
+    AssertionError,
+    LookupError,
     EOFError,
     struct.error,
     Image.DecompressionBombError,
@@ -89,8 +102,11 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         check_size(image.size, max_pixels_of(image))
         if image.info.get("progressive"):
             _check_scans(stream, image.size)
+        if _codec_of(image) == "ppm_plain":
+            _check_comments(stream)
         if isinstance(image, TiffImageFile):
             _keep_libtiff_quiet()
+            _check_planes(image)
             _check_strips(stream, image)
         yield image
 
@@ -99,7 +115,7 @@ def max_pixels_of(image: Image.Image) -> int:
     """How many pixels an image of this kind may have."""
     progressive = image.mode == "CMYK" and image.info.get("progressive")
     kind = "progressive CMYK" if progressive else image.format or ""
-    return MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+    return MAX_PIXELS_OF.get(_codec_of(image)) or MAX_PIXELS_OF.get(kind, MAX_PIXELS)
 
 
 def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
@@ -116,7 +132,8 @@ def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
         raise ImageError(
             ImageFault.TOO_LARGE,
             f"{width} x {height} pixels, more than the limit of "
-            f"{max_pixels // 1_000_000} megapixels",
+            f"{max_pixels // 1_000_000} megapixels"
+            f"{' of this kind of file' if max_pixels < MAX_PIXELS else ''}",
         )
     if max(size) > MAX_SIDE_RATIO * min(size):
         raise ImageError(
@@ -159,14 +176,14 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
 @contextmanager
 def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
-        yield io.BytesIO(source)
+        yield cast("BinaryIO", Rationed(io.BytesIO(source)))
         return
     mode = source.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
     with source.open("rb") as stream:
-        yield stream
+        yield cast("BinaryIO", Rationed(stream))
 
 
 def _head(source: Path | bytes) -> bytes:
@@ -181,10 +198,28 @@ def _unidentified(head: bytes, path: Path | None) -> ImageError:
     for name in () if is_heic(head) else FORMATS:
         _, accepts = Image.OPEN.get(name, (None, None))
         if accepts is not None and accepts(head) is True:
-            reason = f"damaged image: it begins as {name} does, but its header cannot be read"
+            reason = f"damaged image, or a rare kind of {name}: its header cannot be read"
             return ImageError(ImageFault.DAMAGED, reason, path)
     reason = f"not an image in a known format{remark(path, head)}"
     return ImageError(ImageFault.NOT_AN_IMAGE, reason, path)
+
+
+def _codec_of(image: Image.Image) -> str:
+    """Which decoder Pillow will take; "" where a plugin decodes by itself."""
+    tile = getattr(image, "tile", None)
+    return tile[0].codec_name if tile else ""
+
+
+def _check_comments(stream: BinaryIO) -> None:
+    """Refuse a plain PPM of little but comments."""
+    before = stream.tell()
+    comments = stream.read().count(b"#")
+    stream.seek(before)
+    if comments > MAX_COMMENTS:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"{comments} comments among its pixels, more than the limit of {MAX_COMMENTS}",
+        )
 
 
 def _check_scans(stream: BinaryIO, size: tuple[int, int]) -> None:
@@ -219,9 +254,21 @@ def count_scans(jpeg: bytes) -> int:
     return scans
 
 
+def _check_planes(image: TiffImageFile) -> None:
+    """Refuse deep colour in a plane for each channel, of which Pillow reads every other byte."""
+    in_planes = image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES
+    deep = max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
+    if in_planes and deep and _codec_of(image) == "raw" and len(image.getbands()) > 1:
+        raise ImageError(
+            ImageFault.NOT_AN_IMAGE,
+            "a TIFF of a kind that is not read: its colours lie in planes of more than 8 bits. "
+            "Save it compressed, or with its channels interleaved",
+        )
+
+
 def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:
     """Refuse a compressed TIFF of which libtiff would unpack too much at a time."""
-    if not image.tile or image.tile[0].codec_name != "libtiff":
+    if _codec_of(image) != "libtiff":
         return
 
     def told(tag: int, otherwise: int) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.arrays import Pixels
 from petclassify.config import Resize
@@ -77,6 +78,8 @@ def read_size(source: Path | bytes) -> tuple[int, int]:
     """
     with opened(source) as image:
         width, height = image.size
+        if isinstance(image, TiffImageFile):  # says its upright size itself
+            return width, height
         return (width, height) if _orientation(image) < 5 else (height, width)
 
 

@@ -8,6 +8,7 @@ conversion looks at single pixels, so bands change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,25 @@ from PIL import ExifTags, Image
 BAND_PIXELS = 125_000
 
 _SIGNED = 2  # of TIFF's SampleFormat
+_WHITE_IS_ZERO = 0  # of its PhotometricInterpretation
 
 Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What the numbers of deep grey mean.
+
+    Attributes:
+        signed: whether integers may be negative: a TIFF's SampleFormat says it, an array is.
+        bits: of each, where a TIFF says that they are fewer than 32; 0 where nothing does.
+        inverted: whether zero is white, as in scans; Pillow sees to that in 8 bits only.
+
+    """
+
+    signed: bool
+    bits: int = 0
+    inverted: bool = False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -40,9 +58,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _conversion_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     if image.mode.startswith("I") or image.mode == "F":
-        signed = _is_signed(image)
-        brightest = max(_values(image.crop(box), signed).max() for box in _bands(image.size))
-        return lambda band: _to_eight_bits(_values(band, signed), brightest, signed).convert("RGB")
+        numbers = _numbers_of(image)
+        brightest = max(_values(image.crop(box), numbers).max() for box in _bands(image.size))
+
+        def convert(band: Image.Image) -> Image.Image:
+            return _to_eight_bits(_values(band, numbers), brightest, numbers).convert("RGB")
+
+        return convert
     if image.has_transparency_data:
         return _over_white
     return lambda band: band.convert("RGB")
@@ -61,36 +83,43 @@ def _over_white(band: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, colour).convert("RGB")
 
 
-def _is_signed(image: Image.Image) -> bool:
-    """Whether integers may be negative: a TIFF's SampleFormat says it, an array is."""
+def _numbers_of(image: Image.Image) -> _Numbers:
     tags = getattr(image, "tag_v2", None)
     if tags is None:
-        return image.format is None
-    return bool(tags.get(ExifTags.Base.SampleFormat, (1,))[0] == _SIGNED)
+        return _Numbers(signed=image.format is None)
+    bits = tags.get(ExifTags.Base.BitsPerSample, (1,))[0]
+    return _Numbers(
+        signed=bool(tags.get(ExifTags.Base.SampleFormat, (1,))[0] == _SIGNED),
+        bits=bits if bits < 32 else 0,
+        inverted=tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO,
+    )
 
 
-def _values(band: Image.Image, signed: bool) -> NDArray[Any]:
+def _values(band: Image.Image, numbers: _Numbers) -> NDArray[Any]:
     """Of a deep grey image, (height, width); what is no number, infinite or negative is black."""
     values: NDArray[Any] = np.asarray(band)
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     elif values.dtype == np.int32:
         # Pillow holds unsigned integers in signed ones.
-        values = values.clip(0) if signed else values.view(np.uint32)
+        values = values.clip(0) if numbers.signed else values.view(np.uint32)
     return values
 
 
-def _to_eight_bits(values: NDArray[Any], brightest: float, signed: bool) -> Image.Image:
+def _to_eight_bits(values: NDArray[Any], brightest: float, numbers: _Numbers) -> Image.Image:
     """Scale deep grey to 8 bits by the range of the image that it is of.
 
     16-bit integers keep their high byte, as Pillow does for 16-bit RGB; 32-bit integers
-    likewise; signed ones have a bit less. 32-bit integers within 16 bits are 16-bit pictures
-    that Pillow widened. Floats are read as 0 to 1, or as 0 to 255 where any value exceeds 1.
+    likewise; signed ones have a bit less, and 12-bit ones four. 32-bit integers within 16 bits
+    are 16-bit pictures that Pillow widened. Floats are read as 0 to 1, or as 0 to 255 where
+    any value exceeds 1.
     """
     if values.dtype.kind == "f":
         scaled = values if brightest > 1.0 else values.clip(0.0, 1.0) * 255.0
     else:
         deep = values.dtype.itemsize == 4 and brightest > 0xFFFF
-        narrow = signed and (deep or values.dtype.itemsize == 2)
-        scaled = values >> ((24 if deep else 8) - narrow)
+        bits = numbers.bits or (32 if deep else 16)
+        narrow = numbers.signed and bool(numbers.bits or deep or values.dtype.itemsize == 2)
+        scaled = (values >> (bits - 8 - narrow)).clip(0, 255)
+        scaled = 255 - scaled if numbers.inverted else scaled
     return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))

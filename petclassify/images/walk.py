@@ -11,8 +11,8 @@ from pathlib import Path
 from petclassify.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif"}
-    | {".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".tga"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif"}
+    | {".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
 )
 _MOST_NAMES = 10_000
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})

@@ -38,6 +38,7 @@ from petclassify.learn.backbones.backbone import require_known
 from petclassify.learn.backbones.layer_table import describe_network
 from petclassify.learn.preflight import check_request
 from petclassify.learn.runs.run_folder import RunFolder
+from petclassify.learn.runs.run_place import require_outside
 from petclassify.learn.train import train
 from petclassify.report.comparison import Compared, Comparison, draw_comparison
 from petclassify.runtime.classifier import Classifier
@@ -86,7 +87,8 @@ def compare(config: CompareConfig) -> Comparison:
     the comparison. Writes comparison.csv, comparison.json and comparison.png after each one.
 
     Raises:
-        UsageError: unknown networks, a folder that holds something else, or several processes.
+        UsageError: unknown networks, a folder that holds something else or lies in the data set,
+            or several processes.
         DataError: see `images.index.read_index`.
         PetclassifyError: why the last network failed, if all of them did.
 
@@ -95,6 +97,7 @@ def compare(config: CompareConfig) -> Comparison:
         raise UsageError("compare runs in one process: its networks would wait for one another")
     for network in config.networks:
         require_known(network)
+    require_outside(config.data, config.out)
     config = replace(config, photos=_listing(read_index(config.data)))
     earlier = _open_folder(config)
     rows: list[Compared] = []

@@ -102,8 +102,9 @@ def _judged_samples(index: Index) -> tuple[Sample, ...]:
     if index.flat:
         return index.splits["train"]
     if "test" not in index.splits:
+        first = next(iter(index.splits.values()))[0].path.relative_to(index.root).parts[0]
         raise DataError(
             f"{index.root}: has no test folder. Give the folder of the classes to judge, for "
-            f"example {index.root / 'val'}"
+            f"example {index.root / first}"
         )
     return index.splits["test"]

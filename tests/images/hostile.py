@@ -120,6 +120,20 @@ def _pixels_beyond_all() -> bytes:
     return content[: place + 2] + struct.pack("<HQQ", 16, 1, 2**64 - 1) + content[place + 20 :]
 
 
+def _no_time() -> bytes:
+    """A moving AVIF whose clock has no ticks in a second."""
+    content = encoded(scene(), "AVIF", speed=10, save_all=True, append_images=[scene()])
+    place = content.index(b"mdhd") + (24 if content[content.index(b"mdhd") + 4] else 16)
+    return content[:place] + bytes(4) + content[place + 4 :]
+
+
+def run_length_bmp(width: int, height: int, runs: bytes) -> bytes:
+    """A BMP of 8 bits, of which Pillow decodes the runs in Python."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 0, 0, 0, 2, 0)
+    palette = b"\0\0\0\0\xff\xff\xff\0"
+    return b"BM" + struct.pack("<IHHI", 62 + len(runs), 0, 0, 62) + header + palette + runs
+
+
 def _seeds() -> dict[str, bytes]:
     photo = scene()
     clear = photo.copy()
@@ -161,6 +175,8 @@ def _seeds() -> dict[str, bytes]:
         "exif.avif": encoded(photo, "AVIF", exif=exif, speed=10),
         "alpha.avif": encoded(clear, "AVIF", speed=10),
         "plain.ppm": encoded(photo, "PPM"),
+        "runs.bmp": run_length_bmp(64, 48, (b"\x40\1\0\0" * 48) + b"\0\1"),
+        "ten-bit.pgm": b"P5 64 48 1023\n" + b"\1\xff" * 64 * 48,
         "text.pgm": b"P2\n4 3\n9\n1 2 3 4 5 6 7 8 9 1 2 3\n",
         "float.ppm": encoded(Image.fromarray(deep.astype(np.float32)), "PPM"),
         "runs.tga": encoded(photo, "TGA", compression="tga_rle"),
@@ -199,6 +215,8 @@ def _hostile() -> dict[str, Hostile]:
             "truncated.png": small[: len(small) // 2],
             "no-pixels.png": png(64, 48),
             "wrong-checksum.png": small.replace(b"IDAT", b"IDAU"),
+            "no-palette.png": png(8, 8, kind=3, data=bytes(72)),
+            "no-time.avif": _no_time(),
             "text-bomb.png": png(
                 8,
                 8,
@@ -220,6 +238,10 @@ def _hostile() -> dict[str, Hostile]:
                 64, 48, t322=(4, 60_000), t323=(4, 60_000), t324=(4, 8), t325=(4, 9)
             ),
             "many-scans.jpg": many_scans(2000, 2000),
+            "many-runs.bmp": run_length_bmp(7000, 7000, b"\1\1\0\0" * 7000),
+            "odd-depth.ppm": b"P6 7000 7000 254\n" + bytes(99),
+            "much-text.pgm": b"P2 7000 7000 255\n" + b"1 " * 99,
+            "comments.pbm": b"P1 700 700\n" + b"#\n" * 150_000,
         },
         ImageFault.TOO_NARROW: {
             "2-by-100000.png": png(2, 100_000),

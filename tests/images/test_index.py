@@ -52,6 +52,16 @@ def test_a_class_called_train_is_a_class(tmp_path: Path, make_photos: Make) -> N
     assert read_index(tmp_path).class_names == ("bus", "car", "train")
 
 
+def test_splits_of_loose_photos_are_not_taken_for_classes(
+    tmp_path: Path, make_photos: Make
+) -> None:
+    for name in ("test", "train"):
+        make_photos(tmp_path / name)
+    message = refused(tmp_path)
+    assert "[test, train] are splits, but hold no class folders" in message
+    assert f"{tmp_path / 'test'}/<class>/<image>.jpg" in message
+
+
 def test_litter_and_other_files_are_ignored(tmp_path: Path, make_photos: Make) -> None:
     for name in ("cats", "dogs"):
         make_photos(tmp_path / name)
@@ -103,6 +113,13 @@ def test_val_classes_unlike_trains_are_refused_with_the_difference(
             make_photos(tmp_path / split / name)
     message = refused(tmp_path)
     assert "missing dogs; not expected wolves" in message
+
+
+def test_classes_that_only_look_the_same_are_said_to_differ_in_encoding() -> None:
+    told = told_apart(["cafe\u0301", "tea"], ["caf\u00e9", "tea"])
+    assert "differ in accent encoding" in told
+    assert "missing" not in told
+    assert told_apart(["Caf\u00e9"], ["cafe\u0301"]).endswith("differ in case")
 
 
 def test_of_a_thousand_classes_a_few_are_named() -> None:

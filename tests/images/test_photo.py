@@ -110,6 +110,15 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
         assert read.shape == (16, 16, 3)
 
 
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_size_told_is_that_of_the_photo_read(image_format: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    content = encoded(scene(), image_format, exif=exif)
+    assert read_size(content) == read_image(content).size
+
+
 def test_float_tiff_is_scaled() -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     read = np.asarray(read_image(encoded(Image.fromarray(ramp), "TIFF")))

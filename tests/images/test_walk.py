@@ -46,3 +46,11 @@ def test_a_dangling_link_is_reported_and_a_pipe_is_not_entered(tmp_path: Path) -
     outcome = digest_file(dangling)
     assert isinstance(outcome, ImageError)
     assert outcome.kind == ImageFault.MISSING
+
+
+def test_every_format_is_found_under_each_of_its_usual_names(tmp_path: Path) -> None:
+    suffixes = ("jpg", "JPEG", "mpo", "png", "apng", "gif", "webp", "avif", "bmp", "tif", "tga")
+    names = {f"photo.{suffix}" for suffix in (*suffixes, "pbm", "pgm", "ppm", "pnm")}
+    for name in names:
+        (tmp_path / name).touch()
+    assert {path.name for path in walk_images(tmp_path)} == names

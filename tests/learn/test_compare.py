@@ -123,6 +123,19 @@ def test_a_file_in_place_of_the_folder_is_one_line(compare: Run) -> None:
     assert Path("c").read_text() == "mine"
 
 
+def test_a_folder_inside_the_data_set_is_refused_before_anything_is_written(
+    petclassify: Run, make_photos, tmp_path: Path
+) -> None:
+    for name in ("cats", "dogs"):
+        make_photos(tmp_path / "pets" / name)
+    before = sorted(tmp_path.rglob("*"))
+    inside = tmp_path / "pets" / "compared"
+    done = petclassify("compare", tmp_path / "pets", "--networks", "zoo/lenet5", "--out", inside)
+    assert done.code == ExitCode.USAGE
+    assert "lies in the data set" in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_without_a_test_split_val_is_compared(
     petclassify: Run, drawn_pets: Path, tmp_path: Path
 ) -> None:

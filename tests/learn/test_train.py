@@ -136,6 +136,16 @@ def test_a_model_file_that_disagrees_is_refused(drawn_run: Path) -> None:
         check_parity(model, spoilt.SerializeToString(), pixels)
 
 
+def test_a_list_of_photos_of_another_run_is_refused(
+    drawn_run: Path, copied: Callable[[Path], Path]
+) -> None:
+    folder = copied(drawn_run)
+    table = (folder / "predictions.csv").read_text()
+    (folder / "predictions.csv").write_text(table.replace(",cats,", ",wolves,"))
+    with pytest.raises(ModelError, match=r"is of another run than its checkpoint .*wolves"):
+        export_run(folder)
+
+
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path, drawn_run: Path) -> None:
     content = (drawn_run / "checkpoint.safetensors").read_bytes()
     for name, spoilt in {"cut": content[:-100], "text": b"no", "empty": b""}.items():
@@ -219,6 +229,17 @@ def test_one_photo_a_class_is_refused(
     make_photos(tmp_path / "data" / "dogs", 5, colour=9)
     with pytest.raises(DataError, match=r"the class cats has 1 distinct photo\(s\)"):
         run(TrainConfig(tmp_path / "data", out=tmp_path / "run"))
+
+
+def test_a_set_without_a_train_folder_is_refused_by_what_it_has(
+    tmp_path: Path, make_photos: Callable[..., list[Path]]
+) -> None:
+    for split in ("train_set", "test"):
+        make_photos(tmp_path / "data" / split / "cats")
+        make_photos(tmp_path / "data" / split / "dogs", colour=9)
+    with pytest.raises(DataError, match=r"no folder is called train.* there are test, train_set"):
+        run(TrainConfig(tmp_path / "data", out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_folder_in_use_is_refused_untouched(

@@ -57,3 +57,13 @@ def test_the_test_split_is_judged(petclassify: Run, catsdogs: Path) -> None:
     assert figures["count"] == 500
     assert figures["accuracy"] >= 0.99
     assert figures["log_loss"] <= 0.045
+
+
+def test_without_a_test_split_a_folder_that_is_there_is_named(
+    petclassify: Run, drawn_run: Path, make_photos, tmp_path: Path
+) -> None:
+    for name in ("cats", "dogs"):
+        make_photos(tmp_path / "pets" / "Training" / name)
+    done = petclassify("evaluate", tmp_path / "pets", "--model", drawn_run)
+    assert done.code == ExitCode.DATA
+    assert f"for example {tmp_path / 'pets' / 'Training'}\n" in done.err

@@ -25,6 +25,7 @@ from petclassify.learn.zoo.layers import AtLeast
 
 Shape = tuple[int, ...]
 _BYTES = 4  # of a float32
+_MOST_DIGITS = 6  # of a side; torch counts a network's numbers in 64 bits
 
 
 @dataclass(frozen=True)
@@ -174,9 +175,13 @@ def parse_shape(text: str) -> Shape:
 
     """
     sides = text.lower().split("x")
-    if len(sides) != 3 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+    if len(sides) != 3 or not all(_is_side(side) for side in sides):
         raise UsageError(f"--input {text}: expected CxHxW, such as 3x224x224")
     return tuple(int(side) for side in sides)
+
+
+def _is_side(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) > 0
 
 
 def _shown(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:

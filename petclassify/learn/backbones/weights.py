@@ -139,7 +139,7 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
     bare = timm.create_model(name, pretrained=False, **build)
     classifier = str(bare.pretrained_cfg.get("classifier") or "classifier")
     rows = state.get(f"{classifier}.weight", bare.state_dict().get(f"{classifier}.weight"))
-    num_classes = len(rows) if rows is not None else int(bare.num_classes)
+    num_classes = len(rows) if rows is not None and rows.ndim else int(bare.num_classes)
     for key, value in bare.state_dict().items():
         if key.startswith(f"{classifier}."):
             state.setdefault(key, value)

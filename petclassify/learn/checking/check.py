@@ -67,7 +67,7 @@ def check(config: TrainConfig, index: Index) -> CheckResult:
             )
     if index.ignored:
         beside = ", ".join(folder.name for folder in index.ignored)
-        notes += (f"not looked at, since no split is called so: {beside}",)
+        notes += (f"not looked at, since no split of class folders is called so: {beside}",)
     return CheckResult(
         index.root, index.class_names, index.flat, config.backbone, files, labels, notes
     )

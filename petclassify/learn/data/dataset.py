@@ -121,14 +121,22 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
     """Digest the photos of an index.
 
     Raises:
-        DataError: too many of them cannot be read.
+        DataError: there is no train folder, or too many photos cannot be read.
 
     """
+    if "train" not in index.splits:
+        found = ", ".join([*index.splits, *(folder.name for folder in index.ignored)])
+        raise DataError(
+            f"{index.root}: no folder is called train, so there is nothing to learn from; there "
+            f"are {found}. Rename the one to learn from"
+        )
     if index.excluded:
         log.info("%d photo(s) are left out as the list asks", len(index.excluded))
     if index.ignored:
         beside = ", ".join(folder.name for folder in index.ignored)
-        log.warning("%s: not read, since no split is called so: %s", index.root, beside)
+        log.warning(
+            "%s: not read, since no split of class folders is called so: %s", index.root, beside
+        )
     given = [(sample, split) for split in SPLITS for sample in index.splits.get(split, ())]
     digests = digest_files([sample.path for sample, _ in given])
     members: list[Member] = []

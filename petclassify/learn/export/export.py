@@ -26,7 +26,7 @@ from petclassify.arrays import Pixels
 from petclassify.config import FLOAT_MODEL, ModelForm, Resize
 from petclassify.errors import DataError, ImageError, ModelError
 from petclassify.files import write_whole
-from petclassify.images.index import SPLITS, read_index
+from petclassify.images.index import SPLITS, read_index, told_apart
 from petclassify.images.photo import read_image, read_pixels
 from petclassify.learn.export.half_weights import halve_weights
 from petclassify.learn.export.quantise import (
@@ -83,6 +83,12 @@ def export_run(run: Path, data: Path | None = None, form: ModelForm = FLOAT_MODE
     val = {root / name: label for name, label in folder.classes_of("val").items()}
     train = {root / name: label for name, label in folder.classes_of("train").items()}
     model = load_checkpoint(folder.checkpoint)
+    strange = told_apart(sorted({*val.values(), *train.values()} - {*model.class_names}), ())
+    if strange:
+        raise ModelError(
+            f"{run}: its predictions.csv is of another run than its checkpoint ({strange}). "
+            "Train anew"
+        )
     content = export_model(model, [*val], [*train])
     if form.weights == "int8":
         learned_from = [*train] or _unlisted(folder, root)

@@ -64,7 +64,9 @@ def test_a_module_that_runs_twice_counts_twice() -> None:
     assert table.parameters == 16
 
 
-@pytest.mark.parametrize("text", ["", "3", "3x5", "3x0x5", "axbxc", "3x5x5x5", "-3x5x5"])
+@pytest.mark.parametrize(
+    "text", ["", "3", "3x5", "3x0x5", "axbxc", "3x5x5x5", "-3x5x5", "9" * 5000 + "x5x5"]
+)
 def test_a_shape_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected CxHxW"):
         parse_shape(text)
@@ -119,6 +121,7 @@ def test_a_pattern_lists_names(petclassify: Run) -> None:
         (["zoo/nin", "--input", "3x32x32"], "at least 67 x 67 pixels"),
         (["vit_tiny_patch16_224", "--input", "3x64x64"], "cannot take 3x64x64"),
         (["resnet18", "--input", "3x64"], "expected CxHxW"),
+        (["resnet18", "--num-classes", "99999999999999999999"], "is not in the range"),
     ],
 )
 def test_what_cannot_be_described_is_one_line(

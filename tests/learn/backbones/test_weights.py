@@ -85,6 +85,10 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file(partial, path)
     with pytest.raises(ModelError, match="these weights are not those of resnet18"):
         load_backbone("resnet18", str(path))
+    one_number = timm.create_model("resnet18").state_dict() | {"fc.weight": torch.tensor(3.0)}
+    save_file(one_number, path)
+    with pytest.raises(ModelError, match="these weights are not those of resnet18"):
+        load_backbone("resnet18", str(path))
 
 
 class Canary:
