@@ -119,7 +119,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     from typer.exceptions import TyperException
 
     from petclassify.errors import ExitCode, PetclassifyError
-    from petclassify.files import FULL_DISK
+    from petclassify.system_faults import fault_of_system
     from petclassify.terminal import printable
 
     if isinstance(error, PetclassifyError):
@@ -129,10 +129,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         # A command without arguments raises its help text, which speaks for itself.
         is_help = message.startswith("Usage:")
         return message if is_help else f"{_ERROR} {_plainly(error, message)}", ExitCode.USAGE
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        where = f"{printable(str(error.filename))}: " if error.filename else ""
-        fix = "Free some space and run the command again"
-        return f"{_ERROR} {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
+    if (fault := fault_of_system(error)) is not None:
+        return f"{_ERROR} {printable(fault)}", ExitCode.ENVIRONMENT
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",

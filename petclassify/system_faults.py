@@ -1,0 +1,44 @@
+"""What the operating system refuses, in one line, wherever it comes up.
+
+Code that knows what a file is for says it better, and with the exit code of that. This is for
+the rest: folders that may not be entered lie in the way of every path, a working folder may be
+deleted at any time, and disks fail.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from petclassify.files import FULL_DISK, is_working_folder_gone
+
+WORKING_FOLDER_GONE = "the working folder was deleted. Change to another and run the command again"
+
+_FULL = ("the disk is full", "Free some space and run the command again")
+_DENIED = ("permission denied", "Change its permissions or those of the folders above it")
+_BROKEN = ("the disk gave an error", "Check it, and run the command again")
+_TOO_MANY = ("too many open files", "Allow more, with ulimit -n")
+_FAULTS = {
+    **dict.fromkeys(FULL_DISK, _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _DENIED),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), _BROKEN),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _TOO_MANY),
+    errno.EROFS: ("the disk is read-only", "Choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
+    errno.ENOMEM: ("the memory is full", "Close other programs and run the command again"),
+}
+
+
+def fault_of_system(error: Exception) -> str | None:
+    """What the system refused and what to do; None where the fault is the program's own."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, "")
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.ENOENT and is_working_folder_gone():
+        return WORKING_FOLDER_GONE
+    if error.errno not in _FAULTS:
+        return None
+    why, fix = _FAULTS[error.errno]
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{why}. {fix}"
