@@ -3,9 +3,9 @@
 Expected failures end as one line on stderr and the exit code of their class in `errors`.
 `--debug`, anywhere on the line, shows tracebacks and times instead.
 
-Signals are handled before anything large is imported. While the command line itself is
-being imported they end the process at once, since no work has begun and extension modules do
-not survive an exception in their middle; from then on they unwind it.
+Signals are handled before anything large is imported. While anything is being imported they end
+the process at once, since extension modules do not survive an exception in their middle: it comes
+out as another, or as a crash. Else they unwind it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _ERROR = "error:"
+_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
 
 def main() -> None:
@@ -75,10 +76,20 @@ def _end_at_once(number: int, _: FrameType | None) -> None:
         os._exit(128 + number)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     """Unwind at the first signal; the second ends the process at once."""
     _handle_signals(signal.SIG_DFL)
+    if _is_importing(frame):
+        _end_at_once(number, frame)
     raise Stopped(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT_SYSTEM:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end_stopped(stopped: Stopped) -> NoReturn:

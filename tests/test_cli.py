@@ -164,6 +164,30 @@ main()
     assert done.stderr.strip() == b"stopped"
 
 
+@pytest.mark.parametrize("module", ["numpy", "onnxruntime"])
+def test_a_signal_that_an_import_swallows_ends_the_command_all_the_same(module: str) -> None:
+    # As numpy's, torch's and the import system's own handlers of anything do.
+    script = f"""
+import os, signal, sys
+class Swallowing:
+    def find_spec(self, name, path=None, target=None):
+        try:
+            if name == {module!r}:
+                os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            pass
+sys.meta_path.insert(0, Swallowing())
+sys.argv = ["petclassify", "predict", "x.jpg"]
+from petclassify.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.INTERRUPTED, b""), done.stderr
+    assert done.stderr.strip() == b"stopped"
+
+
 def test_a_signal_that_an_import_takes_for_a_failure_ends_the_command_all_the_same(
     tmp_path: Path,
 ) -> None:
