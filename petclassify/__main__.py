@@ -114,6 +114,8 @@ def _prepare_process(debug: bool) -> None:
             return printable(record.message)
 
     prepare_streams()
+    # A notebook's, which its commands inherit, may be unknown here; nothing is shown on a screen.
+    os.environ["MPLBACKEND"] = "agg"
     handler = logging.StreamHandler()
     handler.setFormatter(Escaping())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
