@@ -186,7 +186,7 @@ def test_a_stdin_that_cannot_be_read_to_its_end_is_that_image_s_error(
     os.set_blocking(reader, False)  # the process inherits that
     stdins = {
         "write-only": (tmp_path / "file").open("wb"),
-        "endless": Path("/dev/zero").open("rb"),
+        "endless": Path("/dev/zero").open("rb"),  # noqa: SIM115
         "empty for now": os.fdopen(reader, "rb"),
     }
     command = [sys.executable, "-m", "petclassify", "predict", "-", "--format", "jsonl"]
