@@ -31,8 +31,10 @@ _FAULTS = {
 
 def fault_of_system(error: Exception) -> str | None:
     """What the system refused and what to do; None where the fault is the program's own."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_unmapped(error):
         error = OSError(errno.ENOMEM, "")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no more threads may be started. Allow more, with ulimit -u or in the container"
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOENT and is_working_folder_gone():
@@ -42,3 +44,10 @@ def fault_of_system(error: Exception) -> str | None:
     why, fix = _FAULTS[error.errno]
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     return f"{where}{why}. {fix}"
+
+
+def _is_unmapped(error: Exception) -> bool:
+    """Whether a library could not be loaded for want of memory, as torch under `ulimit -v`."""
+    return isinstance(error, ImportError) and any(
+        said in str(error) for said in ("failed to map segment", "cannot allocate memory")
+    )

@@ -139,6 +139,26 @@ def test_what_the_system_refuses_is_named(number: int, word: str) -> None:
     assert word in fault
 
 
+def test_a_library_that_finds_no_room_is_one_line(tmp_path: Path, make_photos) -> None:
+    for colour, name in enumerate(("cats", "dogs")):
+        make_photos(tmp_path / "pets" / name, 3, colour)
+    line = "ulimit -v 1500000; exec $0 -m petclassify train pets"
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", "-c", line, sys.executable],
+        cwd=tmp_path,
+        env=os.environ | threads | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    require_one_line(Outcome(done.returncode, done.stdout, done.stderr), "the memory is full")
+
+
+def test_threads_that_may_not_be_started_are_named() -> None:
+    assert "ulimit -u" in (fault_of_system(RuntimeError("can't start new thread")) or "")
+
+
 def test_what_is_no_refusal_stays_a_bug() -> None:
     for error in (FileNotFoundError(errno.ENOENT, "no", "x"), ValueError("x"), OSError("x")):
         assert fault_of_system(error) is None
