@@ -3,9 +3,9 @@
 Expected failures end as one line on stderr and the exit code of their class in `errors`.
 `--debug`, anywhere on the line, shows tracebacks and times instead.
 
-Signals are handled before anything large is imported. While the command line itself is
-being imported they end the process at once, since no work has begun and extension modules do
-not survive an exception in their middle; from then on they unwind it.
+Signals are handled before anything large is imported. While anything is being imported they end
+the process at once, since extension modules do not survive an exception in their middle: it comes
+out as another, or as a crash. Else they unwind it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _ERROR = "error:"
+_IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
 
 def main() -> None:
@@ -75,10 +76,20 @@ def _end_at_once(number: int, _: FrameType | None) -> None:
         os._exit(128 + number)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     """Unwind at the first signal; the second ends the process at once."""
     _handle_signals(signal.SIG_DFL)
+    if _is_importing(frame):
+        _end_at_once(number, frame)
     raise Stopped(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT_SYSTEM:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end_stopped(stopped: Stopped) -> NoReturn:
@@ -103,6 +114,8 @@ def _prepare_process(debug: bool) -> None:
             return printable(record.message)
 
     prepare_streams()
+    # A notebook's, which its commands inherit, may be unknown here; nothing is shown on a screen.
+    os.environ["MPLBACKEND"] = "agg"
     handler = logging.StreamHandler()
     handler.setFormatter(Escaping())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -116,14 +129,13 @@ def _prepare_process(debug: bool) -> None:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """One line and the exit code for whatever a command raised."""
-    import errno
-
     from typer.exceptions import TyperException
 
     from petclassify.errors import ExitCode, PetclassifyError
-    from petclassify.files import FULL_DISK
+    from petclassify.system_faults import fault_of_system
     from petclassify.terminal import printable
 
+    error = fault_of_system(error) or error
     if isinstance(error, PetclassifyError):
         return f"{_ERROR} {printable(str(error))}", error.exit_code
     if isinstance(error, TyperException):
@@ -131,14 +143,6 @@ def _explain(error: Exception) -> tuple[str, int]:
         # A command without arguments raises its help text, which speaks for itself.
         is_help = message.startswith("Usage:")
         return message if is_help else f"{_ERROR} {_plainly(error, message)}", ExitCode.USAGE
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        where = f"{printable(str(error.filename))}: " if error.filename else ""
-        fix = "Free some space and run the command again"
-        return f"{_ERROR} {where}the disk is full. {fix}", ExitCode.ENVIRONMENT
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename:
-        # Every command looks at the paths that it is given; here all of them are answered.
-        fix = "No file can be called so; give another path"
-        return f"{_ERROR} {printable(str(error.filename))}: name too long. {fix}", ExitCode.USAGE
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",

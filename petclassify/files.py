@@ -59,10 +59,11 @@ def replaceable(path: Path) -> Path:
 
     """
     path = Path(os.path.realpath(path))  # a link stays, what it names is replaced
-    if os.path.lexists(path) and not path.is_file():
-        raise EnvironmentFault(f"{path}: cannot be written, it is no regular file")
-    if not path.parent.is_dir():
-        raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
+    with disk_faults_named(path):
+        if os.path.lexists(path) and not path.is_file():
+            raise EnvironmentFault(f"{path}: cannot be written, it is no regular file")
+        if not path.parent.is_dir():
+            raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     return path
 
 
@@ -81,7 +82,21 @@ def disk_faults_named(path: Path) -> Iterator[None]:
             raise EnvironmentFault(
                 f"{path}: cannot be written ({error.strerror}). Choose another folder"
             ) from error
+        gone = not os.path.isdir(path.parent) and not is_working_folder_gone()  # noqa: PTH112
+        if error.errno == errno.ENOENT and gone:
+            raise EnvironmentFault(
+                f"{path}: cannot be written, the folder {path.parent} was removed meanwhile"
+            ) from error
         raise
+
+
+def is_working_folder_gone() -> bool:
+    """Whether the folder that relative paths start from was deleted."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _umask() -> int:

@@ -68,6 +68,11 @@ ENVIRONMENT = (
     Condition("HOME empty", 'HOME= "$@"'),
     Condition("HOME nowhere", 'HOME="$PLACE/none/home" env -u XDG_CACHE_HOME "$@"', SAID),
     Condition("OMP_NUM_THREADS=abc", 'OMP_NUM_THREADS=abc MKL_NUM_THREADS=-1 "$@"'),
+    Condition(
+        "a notebook's MPLBACKEND, a job of SLURM's",
+        "MPLBACKEND=module://none.backend_inline SLURM_JOB_NAME=x SLURM_JOB_ID=1 SLURM_NTASKS=4 "
+        'SLURM_PROCID=2 SLURM_LOCALID=2 SLURM_NODEID=0 "$@"',
+    ),
     Condition("PYTHONWARNINGS=error", 'PYTHONWARNINGS=error "$@"'),
     Condition("LANG and LC_ALL nonsense", 'LANG=xx LC_ALL=yy.ZZ LANGUAGE=q "$@"'),
     Condition("an almost empty environment", 'env -i PATH="$PATH" PYTHONPATH="$PYTHONPATH" "$@"'),

@@ -180,6 +180,12 @@ def test_torch_is_not_loaded_in_a_folder_that_is_gone(tmp_path: Path) -> None:
         assert not surroundings.lost(condition, name, TRAINING[name])
 
 
+def test_what_notebooks_and_clusters_set_changes_nothing(tmp_path: Path, few_pets: Path) -> None:
+    (condition,) = (c for c in CONDITIONS if "SLURM" in c.name)
+    surroundings = Surroundings(tmp_path, few_pets, None, tmp_path)
+    assert not surroundings.lost(condition, "compare", TRAINING["compare"])
+
+
 def test_a_photo_below_the_longest_path_is_predicted_or_named(tmp_path: Path, make_photos) -> None:
     (photo,) = make_photos(tmp_path, 1)
     here = os.open(tmp_path, os.O_RDONLY)

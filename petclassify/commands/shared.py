@@ -14,7 +14,9 @@ from pathlib import Path
 import typer
 
 from petclassify.errors import EnvironmentFault
+from petclassify.files import is_working_folder_gone
 from petclassify.options import FigureFormat
+from petclassify.system_faults import WORKING_FOLDER_GONE
 from petclassify.terminal import printable
 
 TRAIN_MODULES = (
@@ -43,12 +45,8 @@ def require_extra(extra: str, modules: Sequence[str]) -> None:
 
 def _require_working_folder() -> None:
     """Without one, the libraries of torch's x86 builds end the process."""
-    try:
-        Path.cwd()
-    except FileNotFoundError as error:
-        raise EnvironmentFault(
-            "the working folder was deleted. Change to another and run the command again"
-        ) from error
+    if is_working_folder_gone():
+        raise EnvironmentFault(WORKING_FOLDER_GONE)
 
 
 def missing_modules(modules: Sequence[str]) -> list[str]:

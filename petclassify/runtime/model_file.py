@@ -245,7 +245,7 @@ def file_of(model: Path) -> Path:
         ModelError: this is no place of a model file, by its name alone.
 
     """
-    if model.is_dir():
+    if os.path.isdir(model):  # noqa: PTH112  # unlike Path's, it takes any place
         if not os.path.lexists(model / "model.onnx"):
             raise ModelError(
                 f"{model}: no run folder (no model.onnx in it). Give the folder of a run, such as "

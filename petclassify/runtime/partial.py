@@ -190,9 +190,11 @@ def _faults_named(output: Path, path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise _foreign(path) from error
         if code == sqlite3.SQLITE_FULL:
+            kept = path.exists() and path.stat().st_size > 0
+            so_far = f"the predictions so far are in {path.name}" if kept else "none is scored yet"
+            fix = "Free some space and run the command again"
             raise EnvironmentFault(
-                f"{output}: the disk is full; the predictions so far are in {path.name}. Free "
-                "some space and run the command again, it will go on"
+                f"{output}: the disk is full; {so_far}. {fix}{', it will go on' if kept else ''}"
             ) from error
         if isinstance(error, sqlite3.OperationalError):
             raise EnvironmentFault(

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 STDIN = "-"
 _STDIN_DEVICE = "/dev/stdin"
+MAX_STDIN_BYTES = 160 << 20  # the largest photo that is allowed, in 8 bits and uncompressed
 _OF_A_RUN = ("config.json", "metrics.json", "model.onnx")
 
 
@@ -33,7 +34,7 @@ def find_photos(inputs: Sequence[str]) -> Iterator[tuple[str, Source]]:
     """
     for given in inputs:
         if is_stdin(given):
-            yield given, sys.stdin.buffer.read() if sys.stdin else b""
+            yield given, _read_stdin()
         elif os.path.isdir(given):  # noqa: PTH112  # unlike Path's, it takes any name
             yield from _in_run(given) or _not_empty(given, _in_folder(given))
         elif is_stored(given):
@@ -65,6 +66,20 @@ def signature_of(source: Source) -> str | None:
     except (OSError, ValueError):
         return None
     return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _read_stdin() -> Source:
+    try:
+        content = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1) if sys.stdin else b""
+    except OSError as error:
+        reason = f"cannot be read: {os.strerror(error.errno or 0).lower()}"
+        return ImageError(ImageFault.UNREADABLE, reason)
+    if content is None:  # of a pipe that is set not to wait, before anything was sent
+        return ImageError(ImageFault.UNREADABLE, "cannot be read: nothing is there yet")
+    if len(content) > MAX_STDIN_BYTES:
+        reason = f"larger than {MAX_STDIN_BYTES >> 20} MiB. Give a file, by its name"
+        return ImageError(ImageFault.TOO_LARGE, reason)
+    return content
 
 
 def _in_run(given: str) -> list[tuple[str, Source]]:

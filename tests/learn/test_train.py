@@ -118,7 +118,7 @@ def test_export_follows_a_moved_data_set(
     run_folder, moved = copied(drawn_run), copied(drawn_pets)
     config = json.loads((run_folder / "config.json").read_text())
     (run_folder / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}))
-    with pytest.raises(DataError, match="give --data DIR"):
+    with pytest.raises(DataError, match="give --data DIR to petclassify export"):
         export_run(run_folder)
     assert export_run(run_folder, moved).is_file()
 

@@ -170,6 +170,38 @@ def test_stdin_is_a_photo(photo: Path) -> None:
         assert key in row
 
 
+@pytest.mark.attack("Surroundings")
+@pytest.mark.parametrize(
+    ("given", "kind", "word"),
+    [
+        ("write-only", "unreadable", "bad file descriptor"),
+        ("endless", "too_large", "Give a file"),
+        ("empty for now", "unreadable", "yet"),
+    ],
+)
+def test_a_stdin_that_cannot_be_read_to_its_end_is_that_image_s_error(
+    tmp_path: Path, given: str, kind: str, word: str
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)  # the process inherits that
+    stdins = {
+        "write-only": (tmp_path / "file").open("wb"),
+        "endless": Path("/dev/zero").open("rb"),  # noqa: SIM115
+        "empty for now": os.fdopen(reader, "rb"),
+    }
+    command = [sys.executable, "-m", "petclassify", "predict", "-", "--format", "jsonl"]
+    done = subprocess.run(
+        command, stdin=stdins[given], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    for opened in stdins.values():
+        opened.close()
+    os.close(writer)
+    assert done.returncode == ExitCode.SOME_IMAGES_FAILED, done.stderr
+    error = json.loads(done.stdout)["error"]
+    assert error["kind"] == kind
+    assert word in error["message"]
+
+
 def test_stdin_is_a_photo_under_its_device_s_name_too(photo: Path) -> None:
     command = [sys.executable, "-m", "petclassify", "predict", "/dev/stdin", "--format", "jsonl"]
     done = subprocess.run(

@@ -24,7 +24,7 @@ from petclassify.errors import ExitCode
 from petclassify.runtime.photos import find_photos
 from petclassify.runtime.results import write_results
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Scored, Source, score_photos
-from tests.conftest import REPOSITORY, Outcome
+from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
 
 Run = Callable[..., Outcome]
 Make = Callable[..., list[Path]]
@@ -272,6 +272,20 @@ def test_a_full_disk_keeps_what_is_scored_and_the_job_goes_on(
     assert done.code == ExitCode.DONE
     assert 0 < kept(done.err) < 100
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 101
+
+
+@pytest.mark.attack("Disks")
+def test_a_disk_that_is_full_from_the_start_promises_no_predictions(
+    predict: Run, tmp_path: Path, make_photos: Make, small_disk: Path
+) -> None:
+    make_photos(tmp_path / "photos", 3)
+    (small_disk / "filler").write_bytes(bytes(SMALL_DISK_BYTES - 4096))
+    full = predict(tmp_path / "photos", "--output", small_disk / "rows.csv")
+    assert (full.code, full.err.count("\n")) == (ExitCode.ENVIRONMENT, 1)
+    assert "none is scored yet" in full.err
+    (small_disk / "filler").unlink()
+    done = predict(tmp_path / "photos", "--output", small_disk / "rows.csv")
+    assert (done.code, files(small_disk)) == (ExitCode.DONE, ["rows.csv"])
 
 
 @pytest.mark.attack("Disks")

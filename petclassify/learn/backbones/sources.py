@@ -66,8 +66,8 @@ def _hub_answers() -> bool:
     answered = threading.Event()
 
     def ask() -> None:
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
         try:
+            request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
             urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S).close()
         except urllib.error.HTTPError:
             answered.set()

@@ -270,5 +270,6 @@ def _readable(
     if left == count:
         raise DataError(
             "the export cannot be checked, since none of the run's photos can be read "
-            f"({reason}). If the data set was moved, give --data DIR"
+            f"({reason}). If the data set was moved, give --data DIR to "
+            "petclassify export"
         )

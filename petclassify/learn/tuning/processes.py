@@ -12,6 +12,7 @@ import logging
 import os
 
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
@@ -53,6 +54,8 @@ class Processes:
                 devices=self._local_size,
                 num_nodes=self.size // self._local_size,
                 strategy=DDPStrategy(timeout=_PATIENCE) if self.size > 1 else "auto",
+                # Fabric would take a job of SLURM's, or of others', for one of several processes.
+                plugins=[] if self.size > 1 else [LightningEnvironment()],
                 precision=arithmetic.fabric if arithmetic else "32-true",  # type: ignore[arg-type]
             )
         except (RuntimeError, MisconfigurationException) as error:

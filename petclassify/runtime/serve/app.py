@@ -87,10 +87,6 @@ def list_routes(service: Service) -> list[Route]:
     ]
 
 
-_FORM = "application/x-www-form-urlencoded"  # what curl says of any --data
-_OF_CURL = " (curl -d changes bytes: use --data-binary)"
-
-
 class _Endpoints:
     """Answers about one service."""
 
@@ -106,9 +102,9 @@ class _Endpoints:
             if not is_multipart(content_type):
                 request.state.photos = 1
                 (outcome,) = await service.classify([body])
-                if isinstance(outcome, ImageError) and content_type.startswith(_FORM):
-                    outcome = ImageError(outcome.kind, outcome.reason + _OF_CURL)
-                return JsonAnswer(to_fields(outcome), _status_of(outcome))
+                if isinstance(outcome, ImageError):
+                    return _no_photo(outcome, content_type)
+                return JsonAnswer(to_fields(outcome))
             parts = await service.parse(lambda: split_parts(content_type, body))
             request.state.photos = len(parts)
             outcomes = await service.classify([part.content for part in parts])
@@ -123,12 +119,13 @@ class _Endpoints:
     async def explain(self, request: Request) -> Response:
         """One photo as the body; a picture of where the model looked."""
         self._service.admit_drawing()
+        content_type = request.headers.get("content-type", "")
         async with body_of(request, self._service.memory) as body:
             request.state.photos = 1
             try:
                 return Response(await self._service.explain(body), media_type="image/png")
             except ImageError as error:
-                return JsonAnswer(to_fields(error), _status_of(error))
+                return _no_photo(error, content_type)
 
     async def model(self, _: Request) -> Response:
         """What the model file says about itself, and this server's limits."""
@@ -172,6 +169,21 @@ def _page_file(name: str, content_type: str) -> Any:  # noqa: ANN401  # as starl
 @cache
 def _packaged(name: str) -> bytes:
     return files(petclassify).joinpath("runtime", "serve", "page", name).read_bytes()
+
+
+_FORM = "application/x-www-form-urlencoded"  # what curl says of any --data
+_OF_CURL = " (curl -d changes bytes: use --data-binary)"
+_OF_PARTS = " (here the body is one photo, without parts)"
+
+
+def _no_photo(error: ImageError, content_type: str) -> Response:
+    """Why there is nothing to see in a body, and what its content type tells of that."""
+    hint = ""
+    if content_type.startswith(_FORM):
+        hint = _OF_CURL
+    elif is_multipart(content_type):
+        hint = _OF_PARTS
+    return JsonAnswer(to_fields(ImageError(error.kind, error.reason + hint)), _status_of(error))
 
 
 def _status_of(outcome: Outcome) -> HTTPStatus:

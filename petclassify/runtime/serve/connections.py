@@ -3,7 +3,8 @@
 uvicorn has no limit on the time in which a request's head must arrive or an answer be read,
 and its limit on connections refuses health checks long before they are a burden. It lets a
 protocol class be given, which is how all three are set here. Bodies have limits of their own,
-in `intake`.
+in `intake`. Nor does uvicorn answer clients that close their side once all is sent, as `nc -N`
+and some programs do; here they are answered.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._overdue: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._sends_no_more = False
         if len(self.connections) > self.most_connections:
             transport.write(_TOO_MANY)
             transport.close()
@@ -66,7 +68,14 @@ class GuardedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._sends_no_more and not self._is_answering():
+            self.transport.close()
         self._watch_head()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection while a whole request of it is being answered."""
+        self._sends_no_more = self._is_answering() and not self.cycle.more_body
+        return self._sends_no_more
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -88,11 +97,13 @@ class GuardedProtocol(H11Protocol):
 
         That includes what a client still sends of a body after it was refused.
         """
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if answering or self.transport.is_closing():
+        if self._is_answering() or self.transport.is_closing():
             self._stop_watching()
         elif self._overdue is None:
             self._overdue = self.loop.call_later(HEAD_SECONDS, self._hang_up)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _stop_watching(self) -> None:
         if self._overdue is not None:

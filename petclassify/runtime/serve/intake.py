@@ -82,10 +82,13 @@ async def body_of(
     """Read a request's body; it counts as held until the block ends.
 
     Raises:
-        Refusal: it is too large, too slow, or there is no memory for it now.
+        Refusal: it is compressed, too large, too slow, or there is no memory for it now.
         ClientDisconnect: the sender hung up.
 
     """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":  # a bomb may be in it, and photos are compressed already
+        raise Refusal(415, "encoded_body", f"the body is {encoding}; send it without that encoding")
     if int(request.headers.get("content-length", 0)) > most_bytes:
         raise _too_large(most_bytes)
     chunks: list[bytes] = []

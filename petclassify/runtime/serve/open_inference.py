@@ -173,7 +173,10 @@ def _asked_outputs(said: dict[str, Any]) -> list[str]:
         case []:
             return list(_OUTPUTS)
         case [*wanted] if all(isinstance(o, dict) and o.get("name") in _OUTPUTS for o in wanted):
-            return [output["name"] for output in wanted]
+            names = [output["name"] for output in wanted]
+            if len(set(names)) < len(names):  # or a small request could ask for gigabytes
+                raise _bad("outputs must name each only once")
+            return names
         case _:
             raise _bad(f"outputs must name some of {', '.join(_OUTPUTS)}")
 

@@ -192,12 +192,13 @@ def silent_hub() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize("hub", ["refusing", "silent", "no address"])
 def test_a_hub_out_of_reach_ends_soon_and_names_three_ways(
-    tmp_path: Path, drawn_pets: Path, silent_hub: str, refuses: bool
+    tmp_path: Path, drawn_pets: Path, silent_hub: str, hub: str
 ) -> None:
     (tmp_path / "hub" / "models--google--bert").mkdir(parents=True)
-    endpoint = "http://127.0.0.1:9" if refuses else silent_hub
+    hubs = {"refusing": "http://127.0.0.1:9", "silent": silent_hub, "no address": "hub"}
+    endpoint = hubs[hub]
     environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": endpoint}
     start = time.monotonic()
     done = subprocess.run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -93,6 +94,24 @@ def test_odd_file_names_survive(server: Client, photo: bytes, name: bytes, shown
     assert answer.status == 200
     assert answer.json["predictions"][0]["name"] == shown
     assert answer.body.isascii()
+
+
+@pytest.mark.attack("Server")
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/v2/models/catsdogs/infer"])
+def test_a_compressed_body_is_refused_for_that(server: Client, photo: bytes, path: str) -> None:
+    answer = server.ask(path, gzip.compress(photo), content_encoding="gzip")
+    assert answer.status == 415
+    assert b"gzip; send it without" in answer.body
+    assert server.ask("/predict", photo, content_encoding="Identity").status == 200
+
+
+def test_parts_where_one_photo_is_expected_are_named(server: Client, photo: bytes) -> None:
+    body = b"--x\r\n\r\n" + photo + b"\r\n--x--\r\n"
+    answer = server.ask("/explain", body, content_type="multipart/form-data; boundary=x")
+    assert answer.status == 415
+    assert "without parts" in answer.json["error"]["message"]
+    form = server.ask("/explain", b"@photo.jpg", content_type="application/x-www-form-urlencoded")
+    assert "--data-binary" in form.json["error"]["message"]
 
 
 @pytest.mark.attack("Server")

@@ -190,6 +190,22 @@ def test_clients_that_hang_up_leave_nothing_behind(server: Client, photo: bytes)
 
 
 @pytest.mark.attack("Server")
+def test_a_client_that_closes_its_side_is_answered(server: Client, photo: bytes) -> None:
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
+    for requests in (1, 3):
+        with closing(connect(server)) as connection:
+            connection.sendall((head.encode() + photo) * requests)
+            connection.shutdown(socket.SHUT_WR)
+            assert read_all(connection).count(b"HTTP/1.1 200 ") == requests
+    for sent in (head.encode(), head.encode() + photo[:99], head[:20].encode()):
+        with closing(connect(server)) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert read_all(connection) == b""
+    wait_until_nothing_is_held(server)
+
+
+@pytest.mark.attack("Server")
 def test_a_lying_length_is_no_way_in(server: Client, photo: bytes) -> None:
     with closing(connect(server)) as connection:
         connection.sendall(

@@ -102,6 +102,15 @@ def test_more_json_than_parses_quickly_is_refused(server: Client) -> None:
     assert (answer.status, answer.json) == (413, {"error": "the request is larger than 4 MiB"})
 
 
+@pytest.mark.attack("Server")
+def test_an_answer_cannot_be_made_large_by_asking_again_and_again(
+    server: Client, windows: np.ndarray
+) -> None:
+    outputs = [{"name": "probabilities"}] * 1000
+    answer = server.ask(INFER, asked(windows[:1], windows[:1].tolist(), outputs=outputs))
+    assert (answer.status, answer.json) == (400, {"error": "outputs must name each only once"})
+
+
 def test_unknown_outputs_and_models_are_refused(server: Client, windows: np.ndarray) -> None:
     body = asked(windows[:1], windows[:1].tolist(), outputs=[{"name": "logits"}])
     assert "logits" not in server.ask(INFER, body).json["error"]

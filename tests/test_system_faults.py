@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from petclassify.errors import ExitCode
+from petclassify.files import write_whole, written_whole
+from petclassify.system_faults import fault_of_system
+from tests.conftest import REPOSITORY, Outcome
+
+Run = Callable[..., Outcome]
+SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
+
+pytestmark = pytest.mark.attack("Surroundings")
+
+
+def require_one_line(done: Outcome, *words: str) -> None:
+    assert done.code == ExitCode.ENVIRONMENT, done.err
+    (line,) = [line for line in done.err.splitlines() if not line.startswith("model: ")]
+    assert line.startswith("error: ")
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "PHOTO", "--model", SHIPPED, "--output", "rows.csv"),
+        ("predict", "PHOTO", "--model", SHIPPED, "--output", "rows.txt"),
+        ("evaluate", "PETS", "--model", SHIPPED),
+        ("explain", "PHOTO", "--model", SHIPPED),
+        ("data", "draw"),
+        ("data", "draw", "pets"),
+    ],
+    ids=lambda command: " ".join(map(str, command[:2])),
+)
+def test_a_deleted_working_folder_is_one_line_where_it_is_written_to(
+    petclassify: Run, make_photos, tmp_path: Path, command: tuple[str | Path, ...]
+) -> None:
+    pets = tmp_path / "pets"
+    (photo, *_) = make_photos(pets / "cats", 2)
+    make_photos(pets / "dogs", 2, colour=99)
+    named = {"PHOTO": str(photo), "PETS": str(pets)}
+    Path.cwd().rmdir()
+    done = petclassify(*[named.get(str(word), word) for word in command])
+    require_one_line(done, "the working folder was deleted. Change to another")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "none.jpg", "--model", SHIPPED, "--output", "CLOSED/sub/rows.csv"),
+        ("evaluate", "CLOSED/pets", "--model", SHIPPED),
+        ("train", "CLOSED/pets"),
+        ("predict", "none.jpg"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_folder_that_may_not_be_entered_is_one_line(
+    tmp_path: Path, command: tuple[str | Path, ...]
+) -> None:
+    """The last of them has it in ./models, where the model last trained would be."""
+    closed = tmp_path / "models"
+    closed.mkdir(mode=0)
+    given = [str(word).replace("CLOSED", str(closed)) for word in command]
+    line = [sys.executable, "-m", "petclassify", *given]
+    if os.getuid() == 0:
+        line = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *line]
+    done = subprocess.run(
+        line,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    require_one_line(Outcome(done.returncode, done.stdout, done.stderr), "ermission denied")
+
+
+def test_a_folder_that_goes_while_a_file_is_written_is_one_line(
+    petclassify: Run, tmp_path: Path, make_photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    make_photos(photos, 2)
+    out.mkdir()
+
+    def gone(temporary: Path) -> None:
+        temporary.unlink()
+        out.rmdir()
+
+    from petclassify.runtime import predict
+
+    def scored(*_: object) -> list[object]:
+        (temporary,) = out.iterdir()
+        gone(temporary)
+        return []
+
+    monkeypatch.setattr(predict, "score_photos", scored)
+    done = petclassify("predict", photos, "--model", SHIPPED, "--output", out / "rows.txt")
+    require_one_line(done, f"{out / 'rows.txt'}: cannot be written", "was removed meanwhile")
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (errno.EIO, "the disk gave an error"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.EROFS, "read-only"),
+        (errno.ENOMEM, "memory"),
+        (errno.EDQUOT, "disk is full"),
+    ],
+)
+def test_what_the_system_refuses_is_named(number: int, word: str) -> None:
+    fault = fault_of_system(OSError(number, os.strerror(number), "place"))
+    assert fault is not None
+    assert fault.startswith("place: ")
+    assert word in fault
+
+
+def test_a_library_that_finds_no_room_is_one_line(tmp_path: Path, make_photos) -> None:
+    for colour, name in enumerate(("cats", "dogs")):
+        make_photos(tmp_path / "pets" / name, 3, colour)
+    line = "ulimit -v 1500000; exec $0 -m petclassify train pets"
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", "-c", line, sys.executable],
+        cwd=tmp_path,
+        env=os.environ | threads | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    require_one_line(Outcome(done.returncode, done.stdout, done.stderr), "the memory is full")
+
+
+def test_threads_that_may_not_be_started_are_named() -> None:
+    assert "ulimit -u" in (fault_of_system(RuntimeError("can't start new thread")) or "")
+
+
+def test_what_is_no_refusal_stays_a_bug() -> None:
+    for error in (FileNotFoundError(errno.ENOENT, "no", "x"), ValueError("x"), OSError("x")):
+        assert fault_of_system(error) is None
+    assert "memory" in (fault_of_system(MemoryError()) or "")
+
+
+def test_a_file_that_is_not_there_to_be_flushed_stays_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "x") as temporary:
+        temporary.unlink()
+    write_whole(tmp_path / "x", b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole"
