@@ -103,9 +103,17 @@ class Results:
         tops = [max(points, key=lambda point: point["accuracy"]) for points in runs]
         return statistics.median(top[figure] for top in tops) if tops else None
 
-    def trees(self, part: str) -> str:
-        """Which states of petclassify were measured."""
-        return " and ".join(sorted({f"tree {one['tree']}" for one in self.of(part, OURS)}))
+    def rounds(self, part: str) -> str:
+        """How often a part was measured, on which state of petclassify; who less often."""
+        ours = self.of(part, OURS)
+        trees = " and ".join(sorted({f"tree {one['tree']}" for one in ours}))
+        fewer = {
+            system: len(found)
+            for system in COLUMNS
+            if 0 < len(found := self.of(part, system)) < len(ours)
+        }
+        less = "".join(f", {system} {count}" for system, count in fewer.items())
+        return f"{len(ours)} ({part}{less}; {trees})"
 
     def commands(self) -> list[tuple[str, str]]:
         """(part and system, command), each once."""
@@ -125,10 +133,7 @@ def write_page(results: Results) -> str:
             f"{results.about['photos']} photos; "
             + ", ".join(f"{name} {is_}" for name, is_ in results.about["versions"].items())
             + ". Medians of "
-            + ", ".join(
-                f"{len(results.of(part, OURS))} ({part}, {results.trees(part)})"
-                for part in ("train", "predict", "folder", "install")
-            )
+            + ", ".join(map(results.rounds, ("train", "predict", "folder", "install")))
             + f". {results.load} The best of each row is bold.",
             "",
             f"| | {' | '.join(COLUMNS)} | best | petclassify is better than the best peer by |",

@@ -14,10 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+import safetensors
+from safetensors.numpy import load_file, save_file
 
 from petclassify import Classifier
 from petclassify.config import FitConfig, TrainConfig
@@ -28,6 +30,7 @@ from petclassify.learn.backbones.weights import read_state_dict
 from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train
+from petclassify.learn.tuning.fit_state import METADATA_KEY
 from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
 from tests.test_kills import require_whole
 
@@ -209,6 +212,44 @@ def test_a_pickle_anywhere_in_a_run_folder_is_refused_and_does_not_run(
     assert done.code == ExitCode.MODEL, done.err
     assert str(run) in done.err
     assert not flown.exists()
+
+
+def _reshape(prefix: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def spoil(_: dict[str, Any], tensors: dict[str, Any]) -> None:
+        name = next(n for n, value in tensors.items() if n.startswith(prefix) and value.ndim)
+        tensors[name] = tensors[name].flatten()[:1]
+
+    return spoil
+
+
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda about, _: about.update(arithmetic="fp8"),
+        lambda about, _: about["epochs"][0].update(val_loss="low"),
+        lambda _, tensors: tensors.pop("weights:head.bias"),
+        _reshape("weights:"),
+        _reshape("optimizer:"),
+        lambda _, tensors: tensors.update({"optimizer:999.step": tensors["optimizer:0.step"]}),
+    ],
+    ids=["arithmetic", "epoch", "missing", "shape", "moment", "more moments"],
+)
+def test_an_edited_state_is_refused(
+    petclassify: Run, lenet_run: Path, pets: Path, tmp_path: Path, spoil: Callable[..., None]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(lenet_run, run)
+    state = run / "resume" / "state.safetensors"
+    tensors = load_file(state)
+    with safetensors.safe_open(state, framework="np") as opened:
+        about = json.loads(opened.metadata()[METADATA_KEY])
+    spoil(about, tensors)
+    save_file(tensors, state, {METADATA_KEY: json.dumps(about)})
+    done = petclassify("train", pets, *LENET, "--out", run, "--resume")
+    assert done.code == ExitCode.MODEL, done.err
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "Train anew, without --resume" in line
 
 
 @pytest.mark.attack("Weights and checkpoints")

@@ -12,20 +12,13 @@ Decisions:
 - A progressive JPEG may go over all its pixels again in every scan, of which a few bytes
   make one. Encoders make about ten; files with far more exist to keep decoders busy.
   (Scans of a baseline JPEG have a few bits for each block, so their number needs no limit.)
-- A compressed TIFF's strips and tiles are unpacked whole, beside the photo and the file,
-  which libtiff maps into memory.
-- libtiff prints what it finds wrong on stderr, beside the exception that Pillow raises.
-  Pillow offers no switch, so libtiff's own is used (its manual, TIFFError(3): a NULL handler
-  prints nothing). Where the symbol is not to be had, as on Windows, the lines stay.
+- TIFF has faults of its own, see `images.tiff_limits`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import functools
 import io
-import os
 import re
 import stat
 import struct
@@ -34,22 +27,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from PIL import Image, UnidentifiedImageError, _imaging
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    PLANAR_CONFIGURATION,
-    ROWSPERSTRIP,
-    SAMPLESPERPIXEL,
-    STRIPBYTECOUNTS,
-    TILEBYTECOUNTS,
-    TILELENGTH,
-    TILEWIDTH,
-    TiffImageFile,
-)
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.other_files import is_heic, remark
 from petclassify.images.rationed import Rationed
+from petclassify.images.tiff_limits import check_tiff
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
 MAX_PIXELS = 50_000_000
@@ -60,11 +44,7 @@ MAX_PIXELS_OF = {
 MAX_COMMENTS = 1000  # in a plain PPM: Pillow copies a mebibyte for each
 MAX_SIDE_RATIO = 100
 MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
-
-MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
-MAX_STRIP_AND_FILE_BYTES = 190 << 20
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_IN_PLANES = 2  # of TIFF's PlanarConfiguration
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
@@ -105,9 +85,7 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         if _codec_of(image) == "ppm_plain":
             _check_comments(stream)
         if isinstance(image, TiffImageFile):
-            _keep_libtiff_quiet()
-            _check_planes(image)
-            _check_strips(stream, image)
+            check_tiff(stream, image, _codec_of(image))
         yield image
 
 
@@ -252,52 +230,3 @@ def count_scans(jpeg: bytes) -> int:
         if code != _START:
             place += int.from_bytes(jpeg[place : place + 2], "big")
     return scans
-
-
-def _check_planes(image: TiffImageFile) -> None:
-    """Refuse deep colour in a plane for each channel, of which Pillow reads every other byte."""
-    in_planes = image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES
-    deep = max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
-    if in_planes and deep and _codec_of(image) == "raw" and len(image.getbands()) > 1:
-        raise ImageError(
-            ImageFault.NOT_AN_IMAGE,
-            "a TIFF of a kind that is not read: its colours lie in planes of more than 8 bits. "
-            "Save it compressed, or with its channels interleaved",
-        )
-
-
-def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:
-    """Refuse a compressed TIFF of which libtiff would unpack too much at a time."""
-    if _codec_of(image) != "libtiff":
-        return
-
-    def told(tag: int, otherwise: int) -> int:
-        value = image.tag_v2.get(tag)
-        return value if isinstance(value, int) else otherwise
-
-    width, height = image.size
-    rows = min(height, told(ROWSPERSTRIP, height))
-    pixels = max(told(TILEWIDTH, width) * told(TILELENGTH, rows), 1)
-    samples = told(SAMPLESPERPIXEL, 1)
-    strip_bytes = pixels * samples * int(max(image.tag_v2.get(BITSPERSAMPLE, (1,)))) // 8
-    before = stream.tell()
-    file_bytes = stream.seek(0, os.SEEK_END)
-    stream.seek(before)
-    # libtiff maps the file, of which the first picture's strips are read.
-    packed = image.tag_v2.get(STRIPBYTECOUNTS) or image.tag_v2.get(TILEBYTECOUNTS) or ()
-    packed_bytes = min(file_bytes, sum(packed)) if packed else file_bytes
-    limit = max(0, min(MAX_STRIP_BYTES, MAX_STRIP_AND_FILE_BYTES - packed_bytes))
-    if strip_bytes > limit:
-        raise ImageError(
-            ImageFault.TOO_LARGE,
-            f"a strip or tile of {strip_bytes >> 20} MiB out of {packed_bytes >> 20} MiB packed, "
-            f"more than the limit of {limit >> 20} MiB",
-        )
-
-
-@functools.cache
-def _keep_libtiff_quiet() -> None:
-    try:
-        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
-    except (OSError, AttributeError):
-        return

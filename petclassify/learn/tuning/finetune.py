@@ -32,7 +32,7 @@ from petclassify.learn.data.dataset import Dataset, Member
 from petclassify.learn.frozen.feature_cache import cache_folder
 from petclassify.learn.head.logistic import Head
 from petclassify.learn.tuning.fit import Fit
-from petclassify.learn.tuning.fit_state import FitState, load_state
+from petclassify.learn.tuning.fit_state import FitState, damaged, load_state
 from petclassify.learn.tuning.fit_task import FitTask, Photos
 from petclassify.learn.tuning.measured import measured_once
 from petclassify.learn.tuning.memory import keep_freed_memory, memory_faults_named
@@ -141,6 +141,9 @@ def fine_tune(
             )
         start = replace(start, engine=state.engine)
     task = _make_task(config, start, dataset, on_cpu=_on_cpu(fabric))
+    if state is not None and state_path is not None:
+        if state.arithmetic not in ARITHMETIC or not state.is_of(task.tensors()):
+            raise damaged(state_path)
     opened = task.open(_phase_after(task.phases, 0 if state is None else len(state.epochs)))
     if state is None:
         arithmetic = _choose(config, task, opened, fabric)

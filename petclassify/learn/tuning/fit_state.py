@@ -9,7 +9,7 @@ is made from the seed, the epoch and the photo. Nor a schedule's: see `learn.tun
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import safetensors
@@ -60,6 +60,12 @@ class FitState:
         """Before the first epoch, then after each."""
         return [self.start_loss, *(epoch.val_loss for epoch in self.epochs)]
 
+    def is_of(self, tensors: Tensors) -> bool:
+        """Whether these are the tensors that it keeps, by name and shape."""
+        kept = [self.weights, *(part for part in (self.average, self.best) if part)]
+        shapes = {name: value.shape for name, value in tensors.items()}
+        return all({n: v.shape for n, v in part.items()} == shapes for part in kept)
+
     def save(self, path: Path) -> None:
         """Write it, whole or not at all.
 
@@ -91,6 +97,7 @@ class FitState:
 
 
 _PARTS = ("weights", "average", "optimizer", "best")
+_NUMBERS = [field.name for field in fields(Epoch) if field.name != "phase"]
 
 
 def load_state(path: Path) -> FitState | None:
@@ -113,6 +120,8 @@ def load_state(path: Path) -> FitState | None:
             part, _, name = key.partition(":")
             parts[part][name] = value
         epochs = tuple(Epoch(**epoch) for epoch in about["epochs"])
+        if any(isinstance(asdict(epoch)[name], str) for epoch in epochs for name in _NUMBERS):
+            raise ValueError("a text where a number is due")
         return FitState(
             epochs,
             tuple(float(seconds) for seconds in about["seconds"]),
@@ -123,6 +132,11 @@ def load_state(path: Path) -> FitState | None:
             **parts,
         )
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a state that petclassify wrote, or damaged. Train anew, without --resume"
-        ) from error
+        raise damaged(path) from error
+
+
+def damaged(path: Path) -> ModelError:
+    """What to raise where a state cannot be what `FitState.save` wrote."""
+    return ModelError(
+        f"{path}: not a state that petclassify wrote, or damaged. Train anew, without --resume"
+    )

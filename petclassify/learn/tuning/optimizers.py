@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from petclassify.config import FitConfig, OptimizerName
+from petclassify.errors import ModelError
 from petclassify.learn import zoo
 from petclassify.learn.tuning.opened import Trainable
 
@@ -78,10 +79,22 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        ModelError: it was given by an optimizer of other weights.
+
+    """
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
+        known = number.isdecimal() and int(number) < len(shapes)
+        if not known or (value.ndim and value.shape != shapes[int(number)]):
+            raise ModelError(
+                "the state in resume/ is damaged: the optimizer's part of it is of other weights. "
+                "Train anew, without --resume"
+            )
         state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 

@@ -1,0 +1,100 @@
+"""What of TIFF is refused before it is decoded, and libtiff kept quiet.
+
+Decisions:
+- A compressed TIFF's strips and tiles are unpacked whole, beside the photo and the file,
+  which libtiff maps into memory.
+- libtiff prints what it finds wrong on stderr, beside the exception that Pillow raises.
+  Pillow offers no switch, so libtiff's own is used (its manual, TIFFError(3): a NULL handler
+  prints nothing). Where the symbol is not to be had, as on Windows, the lines stay.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from typing import BinaryIO
+
+from PIL import _imaging
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PLANAR_CONFIGURATION,
+    ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
+    STRIPBYTECOUNTS,
+    TILEBYTECOUNTS,
+    TILELENGTH,
+    TILEWIDTH,
+    TiffImageFile,
+)
+
+from petclassify.errors import ImageError, ImageFault
+
+MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
+MAX_STRIP_AND_FILE_BYTES = 190 << 20
+_IN_PLANES = 2  # of PlanarConfiguration
+
+
+def check_tiff(stream: BinaryIO, image: TiffImageFile, codec: str) -> None:
+    """Refuse what would be read wrong, or take too much memory.
+
+    Args:
+        stream: the file.
+        image: opened, not decoded.
+        codec: Pillow's name of the decoder that it will take.
+
+    Raises:
+        ImageError: it is refused.
+
+    """
+    _keep_libtiff_quiet()
+    _check_planes(image, codec)
+    if codec == "libtiff":
+        _check_strips(stream, image)
+
+
+def _check_planes(image: TiffImageFile, codec: str) -> None:
+    """Refuse deep colour in a plane for each channel, of which Pillow reads every other byte."""
+    in_planes = image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES
+    deep = max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
+    if in_planes and deep and codec == "raw" and len(image.getbands()) > 1:
+        raise ImageError(
+            ImageFault.NOT_AN_IMAGE,
+            "a TIFF of a kind that is not read: its colours lie in planes of more than 8 bits. "
+            "Save it compressed, or with its channels interleaved",
+        )
+
+
+def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:
+    """Refuse a compressed TIFF of which libtiff would unpack too much at a time."""
+
+    def told(tag: int, otherwise: int) -> int:
+        value = image.tag_v2.get(tag)
+        return value if isinstance(value, int) else otherwise
+
+    width, height = image.size
+    rows = min(height, told(ROWSPERSTRIP, height))
+    pixels = max(told(TILEWIDTH, width) * told(TILELENGTH, rows), 1)
+    samples = told(SAMPLESPERPIXEL, 1)
+    strip_bytes = pixels * samples * int(max(image.tag_v2.get(BITSPERSAMPLE, (1,)))) // 8
+    before = stream.tell()
+    file_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(before)
+    # libtiff maps the file, of which the first picture's strips are read.
+    packed = image.tag_v2.get(STRIPBYTECOUNTS) or image.tag_v2.get(TILEBYTECOUNTS) or ()
+    packed_bytes = min(file_bytes, sum(packed)) if packed else file_bytes
+    limit = max(0, min(MAX_STRIP_BYTES, MAX_STRIP_AND_FILE_BYTES - packed_bytes))
+    if strip_bytes > limit:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"a strip or tile of {strip_bytes >> 20} MiB out of {packed_bytes >> 20} MiB packed, "
+            f"more than the limit of {limit >> 20} MiB",
+        )
+
+
+@functools.cache
+def _keep_libtiff_quiet() -> None:
+    try:
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    except (OSError, AttributeError):
+        return
