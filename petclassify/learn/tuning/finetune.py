@@ -141,9 +141,8 @@ def fine_tune(
             )
         start = replace(start, engine=state.engine)
     task = _make_task(config, start, dataset, on_cpu=_on_cpu(fabric))
-    if state is not None and state_path is not None:
-        if state.arithmetic not in ARITHMETIC or not state.is_of(task.tensors()):
-            raise damaged(state_path)
+    if state is not None and state_path is not None and not _is_of(state, task):
+        raise damaged(state_path)
     opened = task.open(_phase_after(task.phases, 0 if state is None else len(state.epochs)))
     if state is None:
         arithmetic = _choose(config, task, opened, fabric)
@@ -162,6 +161,10 @@ def fine_tune(
     state = fit.run(state, keep_whole)
     assert task.plan.lr is not None
     return FineTuned(state, task.plan.lr, earlier_seconds, _best_epoch(fit, task, state, dataset))
+
+
+def _is_of(state: FitState, task: FitTask) -> bool:
+    return state.arithmetic in ARITHMETIC and state.is_of(task.tensors())
 
 
 def _best_epoch(fit: Fit, task: FitTask, state: FitState, dataset: Dataset) -> BestEpoch | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -119,9 +120,7 @@ def load_state(path: Path) -> FitState | None:
         for key, value in tensors.items():
             part, _, name = key.partition(":")
             parts[part][name] = value
-        epochs = tuple(Epoch(**epoch) for epoch in about["epochs"])
-        if any(isinstance(asdict(epoch)[name], str) for epoch in epochs for name in _NUMBERS):
-            raise ValueError("a text where a number is due")
+        epochs = tuple(_epoch_of(epoch) for epoch in about["epochs"])
         return FitState(
             epochs,
             tuple(float(seconds) for seconds in about["seconds"]),
@@ -133,6 +132,13 @@ def load_state(path: Path) -> FitState | None:
         )
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(path) from error
+
+
+def _epoch_of(told: dict[str, Any]) -> Epoch:
+    epoch = Epoch(**told)
+    for name in _NUMBERS:
+        float(told[name])  # raises where it is a text
+    return epoch
 
 
 def damaged(path: Path) -> ModelError:
