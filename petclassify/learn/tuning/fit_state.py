@@ -135,10 +135,9 @@ def load_state(path: Path) -> FitState | None:
 
 
 def _epoch_of(told: dict[str, Any]) -> Epoch:
-    epoch = Epoch(**told)
-    for name in _NUMBERS:
-        float(told[name])  # raises where it is a text
-    return epoch
+    if not all(isinstance(told[name], int | float) for name in _NUMBERS):
+        raise ValueError(f"not all of {', '.join(_NUMBERS)} are numbers")
+    return Epoch(**told)
 
 
 def damaged(path: Path) -> ModelError:
