@@ -3,6 +3,8 @@
 throughput  the whole training loop, decoding and augmentation included, against the loop of
             the PyTorch transfer-learning tutorial, written anew here: fp32, its own
             transforms, all layers trained. In turn, medians.
+bound       why not faster: a step of resnet18 without photos, what of it are convolutions, and
+            how near those come to the fastest multiplication of matrices here, in bf16.
 gain        `train --unfreeze last` against `train`, test log loss and seconds, three seeds.
 transfer    resnet18 on 300 Fashion-MNIST pictures, from weights of this project's own making
             (a small stand-in: trained on five other classes) against random weights; both
@@ -91,6 +93,46 @@ print(rates[-1])
 """
 
 
+# A training step on pixels at hand: photos/s, the share of convolutions, and of the best rate.
+BOUND = """
+import json, time, timm, torch
+from torch.profiler import profile
+from petclassify.learn.tuning.folding import fold_norms
+from petclassify.learn.tuning.memory import keep_freed_memory
+keep_freed_memory()
+network = fold_norms(timm.create_model("resnet18", num_classes=2).eval())
+network = network.to(memory_format=torch.channels_last)
+optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, fused=True)
+inputs = torch.randn(32, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+def step():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = network(inputs).float().logsumexp(1).sum()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+def seconds(run, times):
+    run()
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return sorted(found)[times // 2]
+step_s = seconds(step, 9)
+with profile() as recorded:
+    step()
+spent = {one.key: one.self_cpu_time_total for one in recorded.key_averages()}
+convolutions = spent["aten::mkldnn_convolution"] + spent["aten::convolution_backward"]
+share = convolutions / sum(spent.values())
+matrix = torch.randn(2048, 2048).bfloat16()
+best = 2 * 2048**3 / seconds(lambda: matrix @ matrix, 20)
+# Multiply-accumulates at 224 pixels: forward, for the weights, and for the inputs but the photo's.
+all_layers, stem = 1.814e9, 118e6
+done = 2 * 32 * (3 * all_layers - stem)
+print(json.dumps([32 / step_s, share, done / (share * step_s) / best]))
+"""
+
+
 def subset(data: Path, folder: Path, per_class: int) -> Path:
     """Links to the first photos of each class of the training split."""
     chosen = folder / f"subset-{per_class}"
@@ -137,6 +179,20 @@ def bench_throughput(data: Path, folder: Path) -> list[Row]:
         rows.append((f"{what}, training", f"{statistics.median(rates):.0f} photos/s", ""))
         rows.append((f"{what} / the tutorial's loop", f"{statistics.median(ratios):.2f}", bound))
     return rows
+
+
+def bench_bound(_data: Path, _folder: Path) -> list[Row]:
+    """The middle of three runs by their rate."""
+    command = [sys.executable, "-c", BOUND]
+    runs = [
+        json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        for _ in range(3)
+    ]
+    rate, share, of_best = sorted(runs)[1]
+    return [
+        ("`resnet18`, a step without photos", f"{rate:.0f} photos/s", ""),
+        ("of it convolutions; their rate, of the best in bf16", f"{share:.0%}; {of_best:.0%}", ""),
+    ]
 
 
 def train(data: Path, out: Path, *options: object) -> tuple[dict[str, Any], float]:
@@ -264,6 +320,7 @@ def main() -> None:
     """Run the parts asked for, all of them by default."""
     parts: dict[str, Callable[[Path, Path], list[Row]]] = {
         "throughput": bench_throughput,
+        "bound": bench_bound,
         "gain": bench_gain,
         "transfer": bench_transfer,
         "kills": bench_kills,
