@@ -2,8 +2,9 @@
 
 train    to a trained and exported model, and its accuracy on the test photos. A peer's seconds
          are without judging the test photos, which it does after each epoch and stops at 99 %
-         or when the next epoch would pass the budget, which is more than ten times what ours
-         needs; ours are those of the whole command, which judges them too.
+         or when the next epoch would pass the budget, in which fastai's `fine_tune(1)` ends, and
+         which is more than ten times what ours needs; ours are those of the whole command, which
+         judges them too.
 predict  one photo, the whole process: wall time, and peak memory.
 folder   all test photos, the whole process.
 install  a fresh virtual environment from the package index, without pip's cache: seconds, and
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--only", choices=list(PARTS), action="append")
     parser.add_argument("--systems", nargs="*", help="Default: all of the part.")
     parser.add_argument("--rounds", type=int, help=f"Default: {ROUNDS}.")
-    parser.add_argument("--budget", type=float, default=420.0, help="Seconds of a peer's training.")
+    parser.add_argument("--budget", type=float, default=500.0, help="Seconds of a peer's training.")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "peers")
     parser.add_argument("--page", action="store_true", help="Measure nothing, write the page.")
     given = parser.parse_args()

@@ -32,7 +32,7 @@ def read_options(epochs: int = 0) -> Options:
     parser.add_argument("--weights", type=Path, help="a state dict by timm's names")
     parser.add_argument("--journal", type=Path)
     parser.add_argument("--epochs", type=int, default=epochs, help="0: export, untrained")
-    parser.add_argument("--budget", type=float, default=420.0, dest="budget_s", help="seconds")
+    parser.add_argument("--budget", type=float, default=500.0, dest="budget_s", help="seconds")
     parser.add_argument("--frozen", action="store_true", help="train the last layer only")
     return Options(**vars(parser.parse_args()))
 
