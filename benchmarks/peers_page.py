@@ -107,13 +107,12 @@ class Results:
         """How often a part was measured, on which state of petclassify; who less often."""
         ours = self.of(part, OURS)
         trees = " and ".join(sorted({f"tree {one['tree']}" for one in ours}))
-        fewer = {
-            system: len(found)
-            for system in COLUMNS
-            if 0 < len(found := self.of(part, system)) < len(ours)
-        }
-        less = "".join(f", {system} {count}" for system, count in fewer.items())
-        return f"{len(ours)} ({part}{less}; {trees})"
+        fewer: dict[int, list[str]] = {}
+        for system in COLUMNS:
+            if 0 < len(found := self.of(part, system)) < len(ours):
+                fewer.setdefault(len(found), []).append(system)
+        less = "".join(f"; only {count} of {' and '.join(who)}" for count, who in fewer.items())
+        return f"{len(ours)} ({part}, {trees}{less})"
 
     def commands(self) -> list[tuple[str, str]]:
         """(part and system, command), each once."""
@@ -215,8 +214,9 @@ def remarks(results: Results) -> list[str]:
     lines = [
         "A dash: not measured, or there is nothing to measure. Ultralytics predicts with random "
         "weights (it cannot take the others'), so it is not trained. `tutorial, frozen` predicts "
-        "as its other form does. Peers are stopped once they reach 99 %, so what they would reach "
-        "in the end is not known, and those two rows rank nobody. A peer's network can be exported "
+        "as its other form does. Peers are stopped once they reach 99 %, or when the next epoch would "
+        "pass the budget in their command, so what they would reach in the end is not known, and "
+        "those two rows rank nobody. A peer's network can be exported "
         "to ONNX by hand and served as small as ours; none of these scripts does it.",
         "",
     ]
