@@ -214,9 +214,9 @@ def remarks(results: Results) -> list[str]:
     lines = [
         "A dash: not measured, or there is nothing to measure. Ultralytics predicts with random "
         "weights (it cannot take the others'), so it is not trained. `tutorial, frozen` predicts "
-        "as its other form does. Peers are stopped once they reach 99 %, or when the next epoch would "
-        "pass the budget in their command, so what they would reach in the end is not known, and "
-        "those two rows rank nobody. A peer's network can be exported "
+        "as its other form does. Peers are stopped once they reach 99 %, or when the next epoch "
+        "would pass the budget in their command, so what they would reach in the end is not known, "
+        "and those two rows rank nobody. A peer's network can be exported "
         "to ONNX by hand and served as small as ours; none of these scripts does it.",
         "",
     ]

@@ -32,7 +32,7 @@ def require_timm_name(name: str) -> None:
     """
     architecture = name.partition(".")[0]
     if timm_names() and architecture not in timm_names() | former_timm_names():
-        raise unknown_backbone(architecture, timm_names())
+        raise unknown_backbone(architecture or name, timm_names())
 
 
 def unknown_backbone(name: str, known: Iterable[str]) -> UsageError:

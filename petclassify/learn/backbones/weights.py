@@ -105,7 +105,9 @@ def _read_tensors(path: Path) -> StateDict:
         AssertionError,
         struct.error,
     ) as error:
-        raise ModelError(f"{path}: damaged or not a weights file: {first_line(error)}") from error
+        # A lookup's error holds what was looked up: an opcode, as a number.
+        said = "" if isinstance(error, LookupError) else f": {first_line(error)}"
+        raise ModelError(f"{path}: damaged or not a weights file{said}") from error
     state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else 0
     if not isinstance(state, Mapping) or not state:
         raise ModelError(f"{path}: refused: expected tensors by name (a state dict)")

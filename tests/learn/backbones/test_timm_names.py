@@ -24,7 +24,13 @@ def test_a_name_of_timms_is_taken_with_a_tag_and_by_its_former_spelling(name: st
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("resnet81", "resnet18"), ("ResNet18", "resnet18"), ("lenet5", "zoo/lenet5"), ("x", "see")],
+    [
+        ("resnet81", "resnet18"),
+        ("ResNet18", "resnet18"),
+        ("lenet5", "zoo/lenet5"),
+        ("x", "see"),
+        ("../x", r"'\.\./x'"),
+    ],
 )
 def test_a_misspelt_name_is_refused_with_the_nearest(name: str, meant: str) -> None:
     with pytest.raises(UsageError, match=meant):
