@@ -96,14 +96,17 @@ def test_killed_at_any_moment_nothing_is_scored_twice(
     before = 0
     for _ in range(6):
         process = start(catsdogs / "test", "--output", rows, stderr=subprocess.PIPE)
-        time.sleep(random.uniform(0.2, 2))
+        time.sleep(random.uniform(0.2, 0.9))
         process.kill()
         err = process.communicate()[1]
-        # What was there is still there, and was not scored again.
-        assert scored_before(err) >= before, err
+        if rows.exists():  # a quick machine came to the end before the kill
+            break
+        # What was there is still there, and was not scored again. On a busy machine a kill may
+        # come before a word is said.
+        assert not err or scored_before(err) >= before, err
         before = max(before, scored_before(err))
-    done = predict(catsdogs / "test", "--output", rows)
-    assert kept(done.err) >= before
+    else:
+        assert kept(predict(catsdogs / "test", "--output", rows).err) >= before
     assert rows.read_text() == unbroken
 
 
