@@ -5,7 +5,8 @@ Expected failures end as one line on stderr and the exit code of their class in 
 
 Signals are handled before anything large is imported. While anything is being imported they end
 the process at once, since extension modules do not survive an exception in their middle: it comes
-out as another, or as a crash. Else they unwind it.
+out as another, or as a crash. Else they unwind it. A library that calls back may swallow
+what unwinds; the command then goes on, and ends with the signal's code all the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 TYPE_CHECKING = False  # typing's own takes 10 ms to import, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from sys import UnraisableHookArgs
     from types import FrameType
     from typing import NoReturn
 
@@ -28,6 +30,7 @@ _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 def main() -> None:
     """Run the command line; the exit codes are those of `errors.ExitCode`."""
     _handle_signals(_end_at_once)
+    sys.unraisablehook = _pass_over_stopped
     gc.disable()  # until a command has its imports, see commands.shared.collect_from_now_on
     debug = "--debug" in sys.argv
     _prepare_process(debug)
@@ -39,17 +42,19 @@ def main() -> None:
         arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
         code = app(arguments, prog_name="petclassify", standalone_mode=False)
         sys.stdout.flush()
-    except Stopped as stopped:
-        _end_stopped(stopped)
+    except Stopped:
+        _end_stopped()
     except Exception as error:
-        if isinstance(error.__context__, Stopped):  # an import made an ImportError of it
-            _end_stopped(error.__context__)
+        if _signals_taken:  # what they raised came out as another
+            _end_stopped()
         if debug:
             raise
         message, code = _explain(error)
         if message.startswith(_ERROR):
             message = coloured(_ERROR, "red", sys.stderr) + message.removeprefix(_ERROR)
         sys.stderr.write(f"{message}\n")
+    if _signals_taken:
+        _end_stopped()
     # A last collection over all of torch's objects would take a second, for nothing.
     gc.disable()
     gc.freeze()
@@ -59,9 +64,8 @@ def main() -> None:
 class Stopped(BaseException):
     """Ctrl-C or SIGTERM. Not an Exception, so that no handler takes it for a failure."""
 
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.signal_number = signal_number
+
+_signals_taken: list[int] = []
 
 
 def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
@@ -81,7 +85,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _handle_signals(signal.SIG_DFL)
     if _is_importing(frame):
         _end_at_once(number, frame)
-    raise Stopped(number)
+    _signals_taken.append(number)
+    raise Stopped
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -92,12 +97,18 @@ def _is_importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _end_stopped(stopped: Stopped) -> NoReturn:
+def _pass_over_stopped(unraisable: UnraisableHookArgs) -> None:
+    """Show what Python had to swallow, except for a signal, which `main` looks at in the end."""
+    if not isinstance(unraisable.exc_value, Stopped):
+        sys.__unraisablehook__(unraisable)
+
+
+def _end_stopped() -> NoReturn:
     sys.stderr.write("\nstopped\n")
     sys.stderr.flush()
     sys.stdout.flush()
     # A worker deep in a network would keep an orderly exit waiting.
-    os._exit(128 + stopped.signal_number)
+    os._exit(128 + _signals_taken[0])
 
 
 def _prepare_process(debug: bool) -> None:

@@ -239,6 +239,32 @@ main()
     assert b"Traceback" not in done.stderr
 
 
+def test_a_signal_that_a_callback_swallows_ends_the_command_with_its_code_later() -> None:
+    # As code in C does that called back into Python.
+    script = """
+import os, signal, sys, weakref
+from petclassify.__main__ import main
+import petclassify.runtime.predict as room
+class Thing:
+    pass
+def swallowing(*given, **named):
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del thing
+    print("gone on", flush=True)
+    return predict(*given, **named)
+predict, room.predict = room.predict, swallowing
+sys.argv = ["petclassify", "predict", "x.jpg"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, check=False
+    )
+    assert done.stdout.startswith(b"gone on")
+    assert done.returncode == ExitCode.TERMINATED, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_demo_goes_the_whole_way(
     petclassify: Run, monkeypatch: pytest.MonkeyPatch, feature_cache: Path
 ) -> None:
