@@ -25,6 +25,7 @@ def test_every_command_of_the_readme_runs(
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: feature_cache)
     shutil.copytree(drawn_pets, "photos")
+    shutil.copytree(drawn_pets, "later")
     shutil.copytree(drawn_pets / "cats", "holiday")
     shutil.copy(next((drawn_pets / "dogs").iterdir()), "img.jpg")
     commands = re.findall(r"^    petclassify (.+)$", README, flags=re.MULTILINE)
