@@ -117,6 +117,8 @@ def test_every_text_is_a_sentence() -> None:
             "--fromat (Possible options: --format). See petclassify predict",
         ),
         ("train", "error: Missing argument 'DATA'. See petclassify train --help"),
+        ("serve models/latest", "A model is given with --model. See petclassify serve --help"),
+        ("data draw pets dogs", "extra argument(s) (dogs). See petclassify data draw --help"),
     ],
 )
 def test_a_slip_of_the_keys_is_one_plain_line(petclassify: Run, line: str, expected: str) -> None:
