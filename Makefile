@@ -5,13 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+# An older one's pip searches for packages that fit until it is stopped.
+REQUIRE_PYTHON := import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: give it as make PYTHON=python3.12")
 
 .PHONY: setup demo test check check-all docs bench release clean
 
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { $(PYTHON) -c '$(REQUIRE_PYTHON)' && $(PYTHON) -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,serve,ray,dev]'
 	@touch $@
 

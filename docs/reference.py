@@ -117,6 +117,8 @@ def _values(one: Any) -> str:
     if choices:
         return ", ".join(f"`{_plain(choice)}`" for choice in choices)
     name = _KINDS.get(kind.name.removesuffix(" range"), kind.name)
+    if name == "text" and one.metavar:
+        name = f"`{one.metavar}`"
     least, most = getattr(kind, "min", None), getattr(kind, "max", None)
     if least is None and most is None:
         return name

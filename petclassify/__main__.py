@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+    from typer._click import Context
+
 _ERROR = "error:"
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 
@@ -174,7 +176,14 @@ def _plainly(error: Exception, message: str) -> str:
         )
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "petclassify"
+    if message.startswith("Got unexpected extra") and _takes_model(context):
+        message += ". A model is given with --model"
     return f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See {command} --help"
+
+
+def _takes_model(context: Context | None) -> bool:
+    parameters = context.command.params if context else ()
+    return any("--model" in parameter.opts for parameter in parameters)
 
 
 if __name__ == "__main__":

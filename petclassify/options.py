@@ -143,7 +143,8 @@ WeightsOption = Annotated[
     typer.Option(
         rich_help_panel=NETWORK,
         metavar="FILE",
-        help="'pretrained', 'none', or a .safetensors or .pth file.",
+        help="pretrained, none, or a .safetensors or .pth file. Default: pretrained; of "
+        "zoo/NAME, none.",
         autocompletion=weights,
     ),
 ]
@@ -166,7 +167,8 @@ UnfreezeOption = Annotated[
     typer.Option(
         rich_help_panel=TRAINING,
         metavar="NAME",
-        help="Layers that train too: none, last (the last stage), gradual (stage by stage) or all.",
+        help="Layers trained too: none, last (the last stage), gradual (stage by stage), all. "
+        "Default: none; of zoo/NAME, all.",
     ),
 ]
 EpochsOption = Annotated[
@@ -266,7 +268,7 @@ HelpLeversOption = Annotated[
         "--help-levers",
         callback=_show_levers,
         is_eager=True,
-        help="Show the rest: what training and its random changes can be told.",
+        help="Show the rest, of training and its random changes.",
     ),
 ]
 

@@ -117,6 +117,10 @@ def test_every_text_is_a_sentence() -> None:
             "--fromat (Possible options: --format). See petclassify predict",
         ),
         ("train", "error: Missing argument 'DATA'. See petclassify train --help"),
+        ("networks --depth 1", "are for the layers of one network: give its NAME"),
+        ("networks zoo/* --input 3x9x9", "are for the layers of one network: give its NAME"),
+        ("serve models/latest", "A model is given with --model. See petclassify serve --help"),
+        ("data draw pets dogs", "extra argument(s) (dogs). See petclassify data draw --help"),
     ],
 )
 def test_a_slip_of_the_keys_is_one_plain_line(petclassify: Run, line: str, expected: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ def test_every_command_of_the_readme_runs(
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: feature_cache)
     shutil.copytree(drawn_pets, "photos")
+    shutil.copytree(drawn_pets, "later")
     shutil.copytree(drawn_pets / "cats", "holiday")
     shutil.copy(next((drawn_pets / "dogs").iterdir()), "img.jpg")
     commands = re.findall(r"^    petclassify (.+)$", README, flags=re.MULTILINE)
@@ -39,6 +42,26 @@ def test_every_command_of_the_readme_runs(
     (program,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     exec(compile(program, "README.md", "exec"))
     assert capsys.readouterr().out.strip() in ("cats", "dogs")
+
+
+def test_make_sets_nothing_up_with_a_python_that_is_too_old(tmp_path: Path) -> None:
+    """Its pip would search for hours."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    old = tmp_path / "old-python"
+    said = "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])"
+    old.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c '{said}' \"$2\"\n")
+    old.chmod(0o755)
+    made = subprocess.run(
+        ["make", "demo", f"PYTHON={old}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode != 0
+    assert "Python 3.11 or newer is needed" in made.stderr
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_the_make_targets_of_the_readme_exist() -> None:

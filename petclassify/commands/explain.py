@@ -38,12 +38,15 @@ def explain(
     explainer = _explainer(chosen)
     write = row_writer("table", sys.stdout, explainer.classifier.class_names)
     collect_from_now_on()
-    failed = 0
+    drawn = failed = 0
     for explained in explain_photos(explainer.explain, images, out):
         write(explained)
-        failed += isinstance(explained.outcome, ImageError)
+        if isinstance(explained.outcome, ImageError):
+            failed += 1
+        else:
+            drawn += 1
     if failed:
-        typer.echo(f"{failed} images failed", err=True)
+        typer.echo(f"{failed} of {drawn + failed} images failed", err=True)
         raise typer.Exit(ExitCode.SOME_IMAGES_FAILED)
 
 

@@ -41,6 +41,7 @@ DEFAULT_NETWORKS = (
 )
 
 SCRATCH = "Networks from scratch"
+_WILDCARDS = set("*?[")
 
 
 @takes_augmentation
@@ -169,6 +170,8 @@ def networks(
         petclassify networks zoo/resnet18 --depth 1  # its layers
 
     """
+    if (input_shape or depth) and (name is None or set(name) & _WILDCARDS):
+        raise UsageError("--input and --depth are for the layers of one network: give its NAME")
     require_extra("train", TRAIN_MODULES)
     from petclassify.learn.backbones import catalogue
     from petclassify.learn.backbones.layer_table import describe_network, parse_shape
@@ -176,7 +179,7 @@ def networks(
     if name is None:
         found = catalogue.read_catalogue()
         show_as(output_format, found.to_dict(), catalogue_lines(found, terminal_width()))
-    elif set(name) & set("*?["):
+    elif set(name) & _WILDCARDS:
         names = catalogue.matching(name)
         show_as(output_format, names, names)
     else:

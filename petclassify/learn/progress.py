@@ -31,7 +31,7 @@ def track(total: int, what: str, unit: str) -> Iterator[Advance]:
         A function to call with the number of units done so far, and what else to show.
 
     """
-    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+    if total and sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         with _live(total, what, unit) as advance:
             yield advance
     else:

@@ -184,6 +184,11 @@ def ece_by_chance(probabilities: NDArray[np.floating]) -> float:
     return float(np.quantile([expected_calibration_error(probabilities, d) for d in drawn], 0.95))
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """A share as the pages print it."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def share_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Between which shares the true one lies, with so much confidence.
 

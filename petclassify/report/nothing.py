@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from petclassify.report.metrics import percent
 from petclassify.runtime.classifier import Classifier
 
 PICTURES = 32
@@ -21,11 +22,11 @@ MOST_KNOWN = 0.1
 
 def doubt_of_unknown(classifier: Classifier) -> Iterator[str]:
     """Say, in a sentence, that pictures of nothing are called known, if they are."""
-    known = np.mean([classifier.predict(picture).known for picture in _pictures()])
+    known = float(np.mean([classifier.predict(picture).known for picture in _pictures()]))
     if known > MOST_KNOWN:
         yield (
-            f"Of {PICTURES} pictures of nothing, noise and colour gradients, it calls {known:.0%} "
-            "known: do not count on it to say unknown."
+            f"Of {PICTURES} pictures of nothing, noise and colour gradients, it calls "
+            f"{percent(known, 0)} known: do not count on it to say unknown."
         )
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from petclassify.report.judged import Judged
-from petclassify.report.metrics import ece_by_chance, share_interval
+from petclassify.report.metrics import ece_by_chance, percent, share_interval
 
 LEAST_ACCURACY = 0.9
 ENOUGH_PHOTOS = 200  # below, accuracy is known to within several points only
@@ -73,15 +73,15 @@ def _reasons(judged: Judged) -> Iterator[str]:
     )
     mistakes = ~judged.right
     if judged.known.any() and not judged.known.all():
-        of_known = judged.right[judged.known].mean()
+        unknown, of_known = np.mean(~judged.known), judged.right[judged.known].mean()
         yield (
-            f"It calls {np.mean(~judged.known):.1%} of them unknown. Of the others it gets "
-            f"{of_known:.2%} right."
+            f"It calls {percent(float(unknown))} of them unknown. Of the others it gets "
+            f"{percent(of_known, 2)} right."
         )
     if mistakes.any():
         unsure = mistakes & (~judged.known | (judged.probabilities.max(axis=1) < SURE))
         yield (
-            f"Mistakes that it was unsure of, called unknown or with less than {SURE:.0%}: "
+            f"Mistakes that it was unsure of, called unknown or with less than {percent(SURE, 0)}: "
             f"{unsure.sum():,} of {mistakes.sum():,}."
         )
 
@@ -94,8 +94,9 @@ def _failures(judged: Judged) -> Iterator[str]:
     low, _ = share_interval(int(judged.right.sum()), metrics.count)
     if low <= share:
         yield (
-            f"Always saying {commonest} would be right for {share:.1%} of these photos, and its "
-            f"accuracy may be as low as {low:.1%}: that it has learned anything is not shown."
+            f"Always saying {commonest} would be right for {percent(share)} of these photos, and "
+            f"its accuracy may be as low as {percent(low)}: that it has learned anything is not "
+            "shown."
         )
 
 
@@ -107,15 +108,15 @@ def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
     if metrics.count < ENOUGH_PHOTOS:
         yield (
             f"Only {metrics.count:,} photos were judged, so its true accuracy may lie anywhere "
-            f"between {low:.1%} and {high:.1%}."
+            f"between {percent(low)} and {percent(high)}."
         )
     if low < LEAST_ACCURACY:
-        yield f"It may be wrong on {1 - low:.1%} of photos like these. Is that acceptable?"
+        yield f"It may be wrong on {percent(1 - low)} of photos like these. Is that acceptable?"
     yield from _weak_classes(judged)
     if metrics.ece > max(GREATEST_ECE, ece_by_chance(judged.probabilities)):
-        yield f"Its probabilities are off by {metrics.ece:.1%} on average."
+        yield f"Its probabilities are off by {percent(metrics.ece)} on average."
     if judged.known.mean() < LEAST_KNOWN:
-        yield f"It calls {1 - judged.known.mean():.1%} of these photos unknown, which is many."
+        yield f"It calls {percent(1 - judged.known.mean())} of these photos unknown, which is many."
 
 
 def _weak_classes(judged: Judged) -> Iterator[str]:
@@ -134,6 +135,6 @@ def _weak_classes(judged: Judged) -> Iterator[str]:
             least = share_interval(int(others.sum()), len(others), confidence)[0]
             if share_interval(hits, one.count, confidence)[1] < least:
                 yield (
-                    f"It finds only {one.recall:.1%} of the {one.count:,} photos of {name}, "
-                    f"clearly less than the {others.mean():.1%} of the others."
+                    f"It finds only {percent(one.recall)} of the {one.count:,} photos of {name}, "
+                    f"clearly less than the {percent(others.mean())} of the others."
                 )

@@ -90,6 +90,7 @@ class Classifier:
 
         Raises:
             ImageError: the photo cannot be used.
+            TypeError: it is none of these, such as a list of them.
 
         """
         probabilities, familiarity = self.run(self.pixels(photo)[np.newaxis])
@@ -161,4 +162,9 @@ def read_photo(photo: Photo, resize: Resize) -> Image.Image:
     if isinstance(photo, Image.Image):
         return upright_rgb_of(photo)
     source = Path(photo) if isinstance(photo, str) else photo
+    if not isinstance(source, Path | bytes):
+        raise TypeError(
+            "one photo is a path, the bytes of an image file, or a Pillow image, "
+            f"not a {type(photo).__name__}"
+        )
     return read_image(source, shortest_side=resize.shorter_side)

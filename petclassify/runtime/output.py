@@ -23,20 +23,28 @@ Format = Literal["table", "jsonl", "csv", "parquet"]
 WriteRow = Callable[[Scored], None]
 
 _BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_LIKE_IT = {".json": ".jsonl", ".tsv": ".csv", ".xls": ".csv", ".xlsx": ".csv"}
 
 
 def chosen_format(asked: Format | None, output: Path | None) -> Format:
     """The format asked for, else the one that the output's name ends with, else a table.
 
     Raises:
-        UsageError: the two contradict each other, or Parquet is to go to a terminal.
+        UsageError: the two contradict each other, Parquet is to go to a terminal, or the name
+            alone asks for a kind of file that would not be one.
 
     """
-    named = _BY_SUFFIX.get(output.suffix.lower()) if output else None
+    suffix = output.suffix.lower() if output else ""
+    named = _BY_SUFFIX.get(suffix)
     if asked and named and asked != named:
         raise UsageError(f"--format {asked} contradicts --output {output}. Leave one of them out")
     if asked == "parquet" and output is None:
         raise UsageError("--format parquet needs --output FILE")
+    if asked is None and suffix in _LIKE_IT:
+        raise UsageError(
+            f"--output {output}: {suffix} is not written. Name it {_LIKE_IT[suffix]}, or say by "
+            "--format what it shall hold"
+        )
     return asked or named or "table"
 
 

@@ -91,15 +91,16 @@ def _in_run(given: str) -> list[tuple[str, Source]]:
 
 
 def _in_folder(given: str) -> Iterator[tuple[str, Source]]:
-    folder = Path(given)
+    folder, empty = Path(given), True
     for found in walk_past_faults(folder):
+        empty = False
         if not isinstance(found, UnlistableError):
             yield str(found), found
         elif found.folder == folder:
             raise found
         else:
             yield str(found.folder), ImageError(ImageFault.UNREADABLE, found.reason, found.folder)
-    if unread := unread_photos(folder):
+    if not empty and (unread := unread_photos(folder)):  # of an empty one, the error says it
         log.warning("%s: %s", given, unread)
 
 

@@ -23,4 +23,4 @@ def test_a_model_that_knows_everything_is_told_of(tmp_path: Path) -> None:
     entry.value = json.dumps(json.loads(entry.value) | {"known_threshold": 0.0})
     onnx.save(model, tmp_path / "model.onnx")
     (said,) = doubt_of_unknown(Classifier.load(tmp_path / "model.onnx"))
-    assert "it calls 100% known: do not count on it" in said
+    assert "it calls 100 % known: do not count on it" in said

@@ -92,8 +92,13 @@ def test_the_answer_is_yes_where_nothing_speaks_against_it() -> None:
     [
         (judged(49, 1), HeldOut.TEST, (), "Only 50 photos were judged"),
         (judged(490, 10), HeldOut.VAL, (), "no test split"),
-        (judged(490, 10, unknown=60), HeldOut.TEST, (), "12.0% of these photos unknown"),
-        (judged(430, 70), HeldOut.TEST, (), "wrong on 17.3% of photos"),
+        (
+            judged(490, 10, unknown=60),
+            HeldOut.TEST,
+            (),
+            "12.0 % of these photos unknown",
+        ),
+        (judged(430, 70), HeldOut.TEST, (), "wrong on 17.3 % of photos"),
         (judged(490, 10), HeldOut.TEST, ("9 photos lie in two splits.",), "9 photos lie"),
     ],
 )
@@ -108,7 +113,7 @@ def test_a_class_that_it_does_not_find_is_named() -> None:
     owls = np.flatnonzero(photos.labels == 2)[:60]
     photos.probabilities[owls] = (0.9, 0.05, 0.05)
     cautions = reach_verdict(photos, HeldOut.TEST, ()).cautions
-    assert any("63.9% of the 166 photos of owls" in caution for caution in cautions)
+    assert any("63.9 % of the 166 photos of owls" in caution for caution in cautions)
     assert not any("photos of cats" in caution for caution in cautions)
 
 
@@ -133,7 +138,7 @@ def found(cats: int, dogs: int, of: int) -> list[str]:
 def test_a_class_is_called_weak_where_chance_does_not_explain_it() -> None:
     assert not found(cats=12, dogs=11, of=12)
     (said,) = found(cats=98, dogs=80, of=100)
-    assert "only 80.0% of the 100 photos of dogs" in said
+    assert "only 80.0 % of the 100 photos of dogs" in said
 
 
 def test_equal_classes_are_not_called_weak_by_chance() -> None:

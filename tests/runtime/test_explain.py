@@ -169,6 +169,7 @@ def test_a_bad_photo_does_not_stop_the_others(
     done = petclassify("explain", tmp_path / "bad.jpg", good, "--model", drawn_run)
     assert done.code == ExitCode.SOME_IMAGES_FAILED
     assert "bad.jpg: the file is empty" in done.out
+    assert "1 of 2 images failed" in done.err
     assert [path.name for path in Path("explained").iterdir()] == [f"{good.stem}.png"]
 
 

@@ -34,6 +34,11 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+def test_what_is_no_photo_is_told_what_one_is(photo: Path) -> None:
+    with pytest.raises(TypeError, match=r"one photo is a path, .* not a list"):
+        Classifier.load(SHIPPED).predict([photo])  # type: ignore[arg-type]
+
+
 def test_the_front_door(photo: Path) -> None:
     found = Classifier.load(SHIPPED).predict(str(photo))
     assert found.label in ("cats", "dogs")
@@ -344,11 +349,28 @@ def test_a_name_that_cannot_be_is_one_row_or_one_line(petclassify: Run, name: st
     assert "bug" not in done.err
 
 
-def test_a_folder_of_photos_that_are_not_read_says_so(petclassify: Run, tmp_path: Path) -> None:
+def test_a_folder_of_photos_that_are_not_read_says_so_once(
+    petclassify: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "a.HEIC").write_bytes(b"x")
     done = petclassify("predict", tmp_path, "--model", SHIPPED)
     assert done.code == ExitCode.DATA
     assert "holds no images, but 1 .heic file(s), which are not read" in done.err
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(("name", "meant"), [("rows.json", ".jsonl"), ("rows.XLSX", ".csv")])
+def test_no_table_is_written_into_a_file_of_another_kind(
+    petclassify: Run, tmp_path: Path, photo: Path, name: str, meant: str
+) -> None:
+    output = tmp_path / name
+    done = petclassify("predict", photo, "--model", SHIPPED, "--output", output)
+    assert (done.code, done.err.count("\n")) == (ExitCode.USAGE, 1)
+    assert f"is not written. Name it {meant}, or say by --format" in done.err
+    assert not output.exists()
+    asked = ("--format", "jsonl", "--output", output)
+    assert petclassify("predict", photo, "--model", SHIPPED, *asked).code == 0
+    assert rows(output.read_text())
 
 
 def test_labels_of_the_table_stand_in_one_column(

@@ -33,6 +33,10 @@ MOST_LOGGED = 200  # characters of a path
 HUNG_UP = 499  # nginx's number for it; nobody receives it
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_LOOPBACK_ONLY = (
+    "this server listens on this machine alone: ask for 127.0.0.1 (of a proxy: in Host), "
+    "or start it with --host"
+)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("petclassify.access")
@@ -107,7 +111,7 @@ class Gate:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._loopback_only and not _names_loopback(host):
-            return _error(421, "wrong_host", "this server answers on a loopback address only")
+            return _error(421, "wrong_host", _LOOPBACK_ONLY)
         if scope["method"] not in _SAFE_METHODS and _is_cross_origin(headers, host):
             return _error(403, "cross_origin", "pages of other sites may not send photos here")
         return None

@@ -108,7 +108,7 @@ _SCHEMAS: Json = {
         "properties": {"error": {"type": "string"}},
     },
 }
-_BODY_FAULTS = (400, 403, 408, 413, 415, 503)
+_BODY_FAULTS = (400, 403, 408, 413, 415, 421, 503)
 _IMAGE_FAULTS = (415, 422)
 
 

@@ -322,6 +322,7 @@ def test_other_sites_and_other_names_are_refused(server: Client, photo: bytes) -
     for host in ("evil.example", "127.0.0.1.evil.example", "", "[", "0.0.0.0"):
         answer = server.ask("/model", host=host)
         assert (answer.status, answer.json["error"]["kind"]) == (421, "wrong_host"), host
+        assert "ask for 127.0.0.1" in answer.json["error"]["message"]
 
 
 def test_the_page_runs_nothing_but_its_own(server: Client) -> None:

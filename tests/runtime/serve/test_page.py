@@ -135,7 +135,9 @@ def test_a_file_over_the_limit_is_not_even_sent(
     large = tmp_path / "large.jpg"
     large.write_bytes(photo + bytes(11 * 2**20))
     page.locator("#files").set_input_files(large)
-    expect(page.locator(".remark")).to_have_text("Larger than the limit of 10 MiB.")
+    expect(page.locator(".remark")).to_have_text(
+        "Larger than the limit of 10 MiB: send a smaller copy."
+    )
 
 
 def test_a_hundred_photos_at_once(

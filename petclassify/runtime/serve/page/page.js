@@ -154,7 +154,7 @@ async function classify(card) {
   await described;
   const most = model?.limits?.body_bytes;
   if (most && card.file.size > most) {
-    fail(card, `Larger than the limit of ${Math.floor(most / 2 ** 20)} MiB.`, false);
+    fail(card, `Larger than the limit of ${Math.floor(most / 2 ** 20)} MiB: send a smaller copy.`, false);
   } else {
     try {
       const answer = await post("predict", card.file);
