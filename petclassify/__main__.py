@@ -57,6 +57,7 @@ def main() -> None:
         sys.stderr.write(f"{message}\n")
     if _signals_taken:
         _end_stopped()
+    _handle_signals(_end_at_once)  # there is nothing left to unwind
     # A last collection over all of torch's objects would take a second, for nothing.
     gc.disable()
     gc.freeze()

@@ -69,8 +69,8 @@ ModelOption = Annotated[
     Path | None,
     typer.Option(
         rich_help_panel=MODEL,
-        help="Model file or run folder. Default: the model last trained under ./models, "
-        "else the cats and dogs that ship with petclassify.",
+        help="Model file, run folder, or catsdogs, which ships with petclassify. Default: the "
+        "model last trained under ./models, else catsdogs.",
     ),
 ]
 

@@ -1,14 +1,16 @@
-"""What the operating system refuses, in one line, wherever it comes up.
+"""What the operating system and the environment refuse, in one line, wherever it comes up.
 
 Code that knows what a file is for says it better, and with the exit code of that. This is for
 the rest: folders that may not be entered lie in the way of every path, a working folder may be
-deleted at any time, and disks fail.
+deleted at any time, and disks fail. Libraries read numbers from variables of their own, and trip
+over what is none.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 
 from petclassify.errors import EnvironmentFault, PetclassifyError, UsageError
 from petclassify.files import FULL_DISK, is_working_folder_gone
@@ -28,6 +30,9 @@ _FAULTS = {
     errno.ENAMETOOLONG: ("name too long", "Choose a shorter one"),
     errno.ENOMEM: ("the memory is full", "Close other programs and run the command again"),
 }
+_NO_NUMBER = re.compile(
+    r"(?:invalid literal for int\(\) with base \d+|could not convert string to float): '(.+)'"
+)
 
 
 def fault_of_system(error: Exception) -> PetclassifyError | None:
@@ -38,6 +43,8 @@ def fault_of_system(error: Exception) -> PetclassifyError | None:
         return EnvironmentFault(
             "no more threads may be started. Allow more, with ulimit -u or in the container"
         )
+    if isinstance(error, ValueError):
+        return _fault_of_variable(str(error))
     if not isinstance(error, OSError):
         return None
     if error.errno == errno.ENOENT and is_working_folder_gone():
@@ -48,6 +55,17 @@ def fault_of_system(error: Exception) -> PetclassifyError | None:
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     is_given = error.errno == errno.ENAMETOOLONG  # no file can be called so
     return (UsageError if is_given else EnvironmentFault)(f"{where}{why}. {fix}")
+
+
+def _fault_of_variable(message: str) -> EnvironmentFault | None:
+    refused = _NO_NUMBER.fullmatch(message)
+    names = [name for name, value in os.environ.items() if refused and value == refused[1]]
+    if not names:
+        return None
+    return EnvironmentFault(
+        f"the environment variable {names[0]} is {os.environ[names[0]]!r}, where a library needs "
+        "a number. Set it to one, or unset it"
+    )
 
 
 def _is_unmapped(error: Exception) -> bool:

@@ -142,6 +142,24 @@ def test_threads_that_may_not_be_started_are_named() -> None:
     assert "ulimit -u" in str(fault_of_system(RuntimeError("can't start new thread")))
 
 
+@pytest.mark.parametrize("name", ["RANK", "HF_HUB_DOWNLOAD_TIMEOUT"])
+def test_a_variable_that_a_library_cannot_read_is_one_line(
+    tmp_path: Path, make_photos, name: str
+) -> None:
+    for colour, animal in enumerate(("cats", "dogs")):
+        make_photos(tmp_path / "pets" / animal, 3, colour)
+    done = subprocess.run(
+        [sys.executable, "-m", "petclassify", "train", "pets"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), name: "abc"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = Outcome(done.returncode, done.stdout, done.stderr)
+    require_one_line(told, f"{name} is 'abc'", "unset it")
+
+
 def test_what_is_no_refusal_stays_a_bug() -> None:
     for error in (FileNotFoundError(errno.ENOENT, "no", "x"), ValueError("x"), OSError("x")):
         assert fault_of_system(error) is None

@@ -75,11 +75,12 @@ def located(data: Path, data_root: Path) -> Path:
 
 
 def chosen_model(model: Path | None) -> Path:
-    """The model asked for, else the default one, which is named on stderr."""
-    if model is not None:
-        return model
-    from petclassify.runtime.predict import default_model
+    """The model asked for, by path or as `catsdogs`, else the default, which is named on stderr."""
+    from petclassify.runtime.predict import SHIPPED, default_model, shipped_model
 
+    if model is not None:
+        is_shipped = model == Path(Path(SHIPPED).stem) and not model.exists()
+        return (shipped_model() if is_shipped else None) or model
     found = default_model()
     typer.echo(f"model: {printable(str(found))}", err=True)
     return found

@@ -37,11 +37,16 @@ def default_model(models: Path = Path("models")) -> Path:
     latest = latest_run(models)
     if latest is not None and (latest / "model.onnx").is_file():
         return latest / "model.onnx"
-    package = Path(petclassify.__file__).parent
-    for folder in (package / "shipped", package.parent / "models"):
-        if (folder / SHIPPED).is_file():
-            return folder / SHIPPED
+    if (shipped := shipped_model()) is not None:
+        return shipped
     raise ModelError(f"no model under {models} and none came with the package. Give --model FILE")
+
+
+def shipped_model() -> Path | None:
+    """The cats and dogs that come with the package."""
+    package = Path(petclassify.__file__).parent
+    places = (package / "shipped" / SHIPPED, package.parent / "models" / SHIPPED)
+    return next(filter(Path.is_file, places), None)
 
 
 def latest_run(models: Path) -> Path | None:

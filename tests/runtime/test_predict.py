@@ -90,6 +90,14 @@ def test_the_shipped_model_knows_real_cats_and_dogs(petclassify: Run, catsdogs: 
         assert labels.count(name) / 250 > 0.98
 
 
+def test_the_shipped_model_has_a_name_wherever_one_works(petclassify: Run, photo: Path) -> None:
+    named = petclassify("predict", photo, "--format", "jsonl", "--model", "catsdogs")
+    assert named.code == 0, named.err
+    assert rows(named.out)[0]["probabilities"].keys() == {"cats", "dogs"}
+    Path("catsdogs").mkdir()  # a run folder of the user's own comes first
+    assert petclassify("predict", photo, "--model", "catsdogs").code == ExitCode.MODEL
+
+
 def test_json_rows_have_the_documented_keys_in_input_order(petclassify: Run, photo: Path) -> None:
     bad = photo.with_name("a.jpg")
     bad.write_bytes(b"")

@@ -86,8 +86,9 @@ def _read_tensors(path: Path) -> StateDict:
     """Read tensors by name from a .safetensors file, or from a .pth file without running it."""
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = safetensors.torch.load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: refused: it holds pickled objects other than tensors, which could run "
@@ -113,6 +114,8 @@ def _read_tensors(path: Path) -> StateDict:
         raise ModelError(f"{path}: refused: expected tensors by name (a state dict)")
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path}: refused: holds values that are not tensors")
+    if any(value.is_complex() for value in state.values()):
+        raise ModelError(f"{path}: refused: holds complex numbers, which no network here takes")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 

@@ -20,6 +20,7 @@ from petclassify.config import Device
 from petclassify.errors import EnvironmentFault
 from petclassify.learn.tuning.precision import Arithmetic
 
+_TOLD_BY_TORCHRUN = {"TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE"}
 _PATIENCE = datetime.timedelta(days=2)  # the first process may decode millions of photos
 
 
@@ -28,7 +29,7 @@ class Processes:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # other launchers set WORLD_SIZE too
+        under_torchrun = os.environ.keys() >= _TOLD_BY_TORCHRUN  # other launchers set some of it
         self.size = int(os.environ["WORLD_SIZE"]) if under_torchrun else 1
         self.rank = int(os.environ["RANK"]) if under_torchrun else 0
         self._local_size = int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun else 1

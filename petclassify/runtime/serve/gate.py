@@ -110,7 +110,8 @@ class Gate:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._loopback_only and not _names_loopback(host):
+        # Only HTTP/1.0 may leave it out, which health checks speak and browsers do not.
+        if self._loopback_only and "host" in headers and not _names_loopback(host):
             return _error(421, "wrong_host", _LOOPBACK_ONLY)
         if scope["method"] not in _SAFE_METHODS and _is_cross_origin(headers, host):
             return _error(403, "cross_origin", "pages of other sites may not send photos here")

@@ -133,6 +133,15 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
             read_state_dict(tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_complex_weights_are_refused_rather_than_halved(tmp_path: Path, suffix: str) -> None:
+    state = {"a": torch.zeros(3, dtype=torch.complex64)}
+    path = tmp_path / f"complex{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    with pytest.raises(ModelError, match="complex numbers"):
+        read_state_dict(path)
+
+
 def test_a_misspelt_backbone_names_its_neighbours() -> None:
     with pytest.raises(UsageError, match=r"did you mean resnet18\b"):
         load_backbone("resnet81", "pretrained")

@@ -299,6 +299,12 @@ def test_a_thousand_at_once_are_answered_or_told_to_come_back(server: Client, ph
     wait_until_nothing_is_held(server)
 
 
+def test_a_health_check_in_http_1_0_needs_no_host(server: Client) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+        line.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert line.recv(100).split()[1] == b"200"
+
+
 @pytest.mark.attack("Server")
 def test_other_sites_and_other_names_are_refused(server: Client, photo: bytes) -> None:
     here = f"127.0.0.1:{server.port}"
