@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -21,7 +21,7 @@ from petclassify.runtime.output import to_fields
 from petclassify.runtime.serve import metrics, open_inference
 from petclassify.runtime.serve.answers import JsonAnswer
 from petclassify.runtime.serve.batching import Outcome
-from petclassify.runtime.serve.gate import Gate
+from petclassify.runtime.serve.gate import HUNG_UP, Gate
 from petclassify.runtime.serve.intake import (
     MAX_BODY_BYTES,
     MAX_PHOTOS,
@@ -62,6 +62,7 @@ def build_app(service: Service, *, loopback_only: bool) -> ASGIApp:
             Refusal: _refuse,
             ModelError: _refuse,
             HTTPException: _refuse,
+            ClientDisconnect: _tell_nobody,
             Exception: _refuse,
         },
     )
@@ -192,6 +193,11 @@ def _status_of(outcome: Outcome) -> HTTPStatus:
     if outcome.kind == ImageFault.NOT_AN_IMAGE:
         return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     return HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+async def _tell_nobody(_: Request, __: Exception) -> Response:
+    """Count a sender that hung up as such, and not as a failure of the server."""
+    return Response(status_code=HUNG_UP)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -190,6 +190,21 @@ def test_clients_that_hang_up_leave_nothing_behind(server: Client, photo: bytes)
 
 
 @pytest.mark.attack("Server")
+def test_a_client_that_hangs_up_is_no_failure_of_the_server(start_server: Start) -> None:
+    service = Service(SHIPPED)
+    with closing(connect(start_server(service))) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc"
+        )
+        time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while b'route="/predict",status=' not in service.metrics.text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert b'route="/predict",status="499"} 1.0' in service.metrics.text()
+
+
+@pytest.mark.attack("Server")
 def test_a_client_that_closes_its_side_is_answered(server: Client, photo: bytes) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
     for requests in (1, 3):
