@@ -6,9 +6,10 @@ import json
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,60 @@ def test_a_client_that_hangs_up_is_no_failure_of_the_server(start_server: Start)
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert b'route="/predict",status="499"} 1.0' in service.metrics.text()
+
+
+@pytest.mark.attack("Server")
+def test_a_body_in_crumbs_is_refused(server: Client, photo: bytes) -> None:
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    assert len(photo) > 10_000
+    for size, body, said in ((128, photo, b" 200 OK"), (1, photo[:10_000], b"very small chunks")):
+        chunks = (body[at : at + size] for at in range(0, len(body), size))
+        sent = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+        with closing(connect(server)) as connection:
+            connection.sendall(head + sent + b"0\r\n\r\n")
+            assert said in read_all(connection)
+
+
+@pytest.mark.attack("Server")
+def test_crumbs_leave_the_server_time_for_others(server: Client) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    stopped = threading.Event()
+
+    def strike() -> None:
+        while not stopped.is_set():
+            with closing(connect(server)) as connection, suppress(OSError):
+                connection.sendall(head)
+                while not stopped.is_set():
+                    connection.sendall(b"1\r\nx\r\n" * 20_000)
+
+    attackers = [threading.Thread(target=strike) for _ in range(4)]
+    for attacker in attackers:
+        attacker.start()
+    try:
+        time.sleep(0.5)
+        start = time.monotonic()
+        assert server.ask("/livez").status == 200
+        assert time.monotonic() - start < 1
+    finally:
+        stopped.set()
+        for attacker in attackers:
+            attacker.join()
+
+
+@pytest.mark.attack("Server")
+def test_what_follows_an_answer_and_is_no_http_ends_the_connection_only(server: Client) -> None:
+    with closing(connect(server)) as connection:
+        connection.sendall(
+            b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        assert b" 404 " in connection.recv(65536)
+        connection.sendall(b"no size\r\n")
+        assert read_all(connection) == b""
+    assert server.ask("/livez").status == 200
+    assert not any("Traceback" in line for line in server.log)
 
 
 @pytest.mark.attack("Server")
