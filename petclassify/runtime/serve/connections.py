@@ -95,7 +95,9 @@ class GuardedProtocol(H11Protocol):
         self._watch_head()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what breaks the protocol; a request that is answered is not answered again."""
+        """Refuse what breaks the protocol; no request is answered twice."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
         else:
