@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import h11
@@ -22,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 10
 STALLED_SECONDS = 30  # that a client may leave an answer unread
 MAX_CONNECTIONS = 4096
+BACKLOG = 1024  # connections that wait to be accepted
 SMALLEST_CHUNK = 128  # bytes, on average; programs that send a file line by line have twice that
 FREE_CHUNKS = 1000  # of a connection, of any size
 _OWN_FILES = 64  # that are open besides connections
@@ -38,19 +40,38 @@ _TOO_MANY = _farewell("503 Service Unavailable", "too many connections", "Retry-
 _IN_CRUMBS = "the body comes in very small chunks; send larger ones"
 
 
-def connection_limit() -> int:
-    """How many connections this process can hold; open files are raised for it if need be."""
+@dataclass(frozen=True)
+class Room:
+    """How many connections there may be, and how many the system may keep waiting for that.
+
+    So many are accepted in one go, and those over the limit told so and closed only then: each
+    takes an open file. Where there is none, asyncio stops to accept for a second, with a
+    traceback for each connection.
+    """
+
+    connections: int
+    backlog: int
+
+
+def room_for_connections() -> Room:
+    """What this process can hold; its limit of open files is raised if need be."""
+    wanted = MAX_CONNECTIONS + BACKLOG + _OWN_FILES
     if sys.platform == "win32":
-        return MAX_CONNECTIONS
+        return _room_in(wanted)
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS + _OWN_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, soft - _OWN_FILES)
-    return MAX_CONNECTIONS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _room_in(wanted)
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return _room_in(soft)
+
+
+def _room_in(files: int) -> Room:
+    spare = files - min(_OWN_FILES, files // 2)
+    backlog = max(1, spare * BACKLOG // (MAX_CONNECTIONS + BACKLOG))
+    return Room(max(1, spare - backlog), backlog)
 
 
 class _Parser(h11.Connection):

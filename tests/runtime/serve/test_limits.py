@@ -16,6 +16,7 @@ import pytest
 
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.serve import connections, intake
+from petclassify.runtime.serve.connections import Room
 from petclassify.runtime.serve.intake import MAX_BODY_BYTES, HeldBytes
 from petclassify.runtime.serve.service import Service
 from tests.runtime.serve.conftest import SHIPPED, Client, allow_open_files
@@ -314,7 +315,7 @@ def test_memory_for_bodies_is_shared(start_server: Start, photo: bytes) -> None:
 def test_connections_over_the_limit_are_told_to_come_back(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petclassify.runtime.serve.run.connection_limit", lambda: 3)
+    monkeypatch.setattr("petclassify.runtime.serve.run.room_for_connections", lambda: Room(3, 99))
     client = start_server(Service(SHIPPED))
     held = [connect(client) for _ in range(3)]
     with closing(connect(client)) as one_more:
