@@ -138,6 +138,32 @@ def test_a_library_that_finds_no_room_is_one_line(tmp_path: Path, make_photos) -
     require_one_line(Outcome(done.returncode, done.stdout, done.stderr), "the memory is full")
 
 
+def test_a_network_that_finds_no_room_is_no_fault_of_the_model() -> None:
+    code = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from petclassify import Classifier
+from petclassify.errors import EnvironmentFault
+classifier = Classifier.load(sys.argv[1])
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 30 * 2**20, resource.RLIM_INFINITY))
+try:
+    classifier.run(np.zeros((64, 224, 224, 3), np.uint8))
+except EnvironmentFault as fault:
+    print(fault)
+"""
+    model = REPOSITORY / "models" / "catsdogs.onnx"
+    done = subprocess.run(
+        [sys.executable, "-c", code, model],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "the memory is too small" in done.stdout, done.stderr
+
+
 def test_threads_that_may_not_be_started_are_named() -> None:
     assert "ulimit -u" in str(fault_of_system(RuntimeError("can't start new thread")))
 

@@ -41,7 +41,8 @@ def serve(
     chosen = chosen_model(model)
     if not is_loopback(host):
         typer.echo(
-            f"warning: whoever can reach {host} can use this server; it asks for no password",
+            f"warning: whoever can reach {printable(host)} can use this server; "
+            "it asks for no password",
             err=True,
         )
     name = printable(chosen.name)

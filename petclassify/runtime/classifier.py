@@ -13,7 +13,7 @@ from PIL import Image
 
 from petclassify.arrays import Pixels
 from petclassify.config import Resize
-from petclassify.errors import ModelError, first_line
+from petclassify.errors import EnvironmentFault, ModelError, first_line
 from petclassify.images.photo import read_image, to_pixels, upright_rgb_of
 from petclassify.runtime.model_file import (
     FAMILIARITY,
@@ -25,6 +25,7 @@ from petclassify.runtime.model_file import (
 )
 
 _SUM_TOLERANCE = 1e-3
+_NO_MEMORY = "Failed to allocate memory"  # as ONNX Runtime says it
 
 Photo = str | Path | bytes | Image.Image
 Floats = NDArray[np.float32]
@@ -117,6 +118,7 @@ class Classifier:
 
         Raises:
             ModelError: the network fails, or gives anything else.
+            EnvironmentFault: there is not enough memory for it.
 
         """
         probabilities, familiarity = self.run_for(pixels, ())
@@ -127,6 +129,11 @@ class Classifier:
         try:
             given = self._session.run([PROBABILITIES, FAMILIARITY, *others], {INPUT: pixels})
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
+            if _NO_MEMORY in str(error):
+                raise EnvironmentFault(
+                    "the memory is too small for the model's network. Close other programs, or "
+                    "allow more"
+                ) from error
             raise ModelError(f"the model's network fails: {first_line(error)}") from error
         outputs = [np.asarray(one, dtype=np.float32) for one in given]
         probabilities, familiarity = outputs[:2]

@@ -79,12 +79,12 @@ def within_budget(plan: FitConfig, seconds: Sequence[float]) -> FitConfig:
     if not plan.minutes or not seconds:
         return plan
     allowed = 60 * plan.minutes
-    fitting = max(1, int(allowed / seconds[0]))
+    fitting = max(1, allowed / seconds[0])
     if len(seconds) > 1:
-        fitting = max(2, 2 + int((allowed - seconds[0] - seconds[1]) / seconds[1]))
+        fitting = max(2, 2 + (allowed - seconds[0] - seconds[1]) / seconds[1])
     if sum(seconds) + seconds[-1] > _BUDGET_SLACK * allowed:
         fitting = min(fitting, len(seconds))
-    return replace(plan, epochs=min(plan.epochs, fitting))
+    return replace(plan, epochs=int(min(plan.epochs, fitting)))  # of 1e308 minutes, infinity fit
 
 
 def lr_factor(plan: FitConfig, position: float, val_losses: Sequence[float]) -> float:

@@ -119,6 +119,6 @@ def _read(path: Path, decode: Callable[[Path], Pixels]) -> Pixels:
         return decode(path)
     except ImageError as error:
         raise DataError(
-            f"{error}. It could be read when this run began: put it back and add --resume, "
-            "or train anew without it"
+            f"{error}. It could be read when this run began: put it back and go on (train with "
+            "--resume, compare when repeated), or train anew without it"
         ) from error

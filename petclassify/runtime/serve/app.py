@@ -10,21 +10,22 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import petclassify
-from petclassify.errors import ImageError, ImageFault, ModelError
+from petclassify.errors import EnvironmentFault, ImageError, ImageFault, ModelError
 from petclassify.runtime.output import to_fields
 from petclassify.runtime.serve import metrics, open_inference
 from petclassify.runtime.serve.answers import JsonAnswer
 from petclassify.runtime.serve.batching import Outcome
-from petclassify.runtime.serve.gate import Gate
+from petclassify.runtime.serve.gate import HUNG_UP, Gate
 from petclassify.runtime.serve.intake import (
     MAX_BODY_BYTES,
     MAX_PHOTOS,
+    RETRY_AFTER,
     Refusal,
     body_of,
     is_multipart,
@@ -61,7 +62,9 @@ def build_app(service: Service, *, loopback_only: bool) -> ASGIApp:
         exception_handlers={
             Refusal: _refuse,
             ModelError: _refuse,
+            EnvironmentFault: _refuse,
             HTTPException: _refuse,
+            ClientDisconnect: _tell_nobody,
             Exception: _refuse,
         },
     )
@@ -194,6 +197,11 @@ def _status_of(outcome: Outcome) -> HTTPStatus:
     return HTTPStatus.UNPROCESSABLE_ENTITY
 
 
+async def _tell_nobody(_: Request, __: Exception) -> Response:
+    """Count a sender that hung up as such, and not as a failure of the server."""
+    return Response(status_code=HUNG_UP)
+
+
 async def _refuse(request: Request, error: Exception) -> Response:
     """Say why, in the words of the protocol that the request speaks."""
     if isinstance(error, Refusal):
@@ -205,6 +213,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
             message = f"{request.url.path} takes {headers.get('Allow', 'POST')}"
     elif isinstance(error, ModelError):
         status, kind, message, headers = 500, "model", str(error), {}
+    elif isinstance(error, EnvironmentFault):
+        status, kind, message, headers = 503, "environment", str(error), RETRY_AFTER
     else:
         status, kind, message, headers = 500, "bug", "the server failed; its log has the reason", {}
     if request.url.path.startswith("/v2"):

@@ -5,19 +5,27 @@ and its limit on connections refuses health checks long before they are a burden
 protocol class be given, which is how all three are set here. Bodies have limits of their own,
 in `intake`. Nor does uvicorn answer clients that close their side once all is sent, as `nc -N`
 and some programs do; here they are answered.
+
+A chunk of a body takes the event loop 13 us, were it of one byte: a few senders of such would
+leave it no time for others. So a body may not come in crumbs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10
 STALLED_SECONDS = 30  # that a client may leave an answer unread
 MAX_CONNECTIONS = 4096
+BACKLOG = 1024  # connections that wait to be accepted
+SMALLEST_CHUNK = 128  # bytes, on average; programs that send a file line by line have twice that
+FREE_CHUNKS = 1000  # of a connection, of any size
 _OWN_FILES = 64  # that are open besides connections
 
 
@@ -29,21 +37,61 @@ def _farewell(status: str, text: str, header: str = "") -> bytes:
 
 _TOO_SLOW = _farewell("408 Request Timeout", "the request's head came in too slowly")
 _TOO_MANY = _farewell("503 Service Unavailable", "too many connections", "Retry-After: 1\r\n")
+_IN_CRUMBS = "the body comes in very small chunks; send larger ones"
 
 
-def connection_limit() -> int:
-    """How many connections this process can hold; open files are raised for it if need be."""
+@dataclass(frozen=True)
+class Room:
+    """How many connections there may be, and how many the system may keep waiting for that.
+
+    So many are accepted in one go, and those over the limit told so and closed only then: each
+    takes an open file. Where there is none, asyncio stops to accept for a second, with a
+    traceback for each connection.
+    """
+
+    connections: int
+    backlog: int
+
+
+def room_for_connections() -> Room:
+    """What this process can hold; its limit of open files is raised if need be."""
+    wanted = MAX_CONNECTIONS + BACKLOG + _OWN_FILES
     if sys.platform == "win32":
-        return MAX_CONNECTIONS
+        return _room_in(wanted)
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS + _OWN_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, soft - _OWN_FILES)
-    return MAX_CONNECTIONS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _room_in(wanted)
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return _room_in(soft)
+
+
+def _room_in(files: int) -> Room:
+    spare = files - min(_OWN_FILES, files // 2)
+    backlog = max(1, spare * BACKLOG // (MAX_CONNECTIONS + BACKLOG))
+    return Room(max(1, spare - backlog), backlog)
+
+
+class _Parser(h11.Connection):
+    """h11's, which takes a body in crumbs for a breach of the protocol."""
+
+    in_crumbs = False
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER)
+        self._owed = 0  # bytes that the chunks so far are short of
+
+    def next_event(self) -> Any:  # noqa: ANN401  # as h11 types it
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._owed += SMALLEST_CHUNK * event.chunk_start - len(event.data)
+            self._owed = max(self._owed, 0)
+            if self._owed > SMALLEST_CHUNK * FREE_CHUNKS:
+                self.in_crumbs = True
+                raise h11.RemoteProtocolError("chunks too small")
+        return event
 
 
 class GuardedProtocol(H11Protocol):
@@ -53,6 +101,7 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.conn = self._parser = _Parser()
         self._overdue: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._sends_no_more = False
@@ -65,6 +114,15 @@ class GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what breaks the protocol; no request is answered twice."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+        else:
+            super().send_400_response(_IN_CRUMBS if self._parser.in_crumbs else msg)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -23,7 +23,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from petclassify.runtime.serve.answers import JsonAnswer
@@ -93,8 +92,6 @@ class Gate:
         try:
             refused = self._refusal(scope)
             await (refused or self._app)(scope, counting_receive, guarded_send)
-        except ClientDisconnect:
-            pass
         except asyncio.CancelledError:  # the server stops, and this took longer than it waits
             if status == HUNG_UP:
                 await _error(503, "stopping", "the server stops")(scope, receive, guarded_send)

@@ -15,7 +15,7 @@ import uvicorn
 
 from petclassify.errors import EnvironmentFault
 from petclassify.runtime.serve.app import build_app
-from petclassify.runtime.serve.connections import connection_limit, guarded_protocol
+from petclassify.runtime.serve.connections import guarded_protocol, room_for_connections
 from petclassify.runtime.serve.gate import is_loopback
 from petclassify.runtime.serve.service import Service
 
@@ -62,7 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.create_server(address[:2], family=family)
+        listener = socket.create_server(address, family=family)
     except (OSError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             why = "the port is taken. Give another --port; 0 takes any free one"
@@ -86,9 +86,11 @@ def address_of(listener: socket.socket) -> str:
 def _configure(app: object) -> uvicorn.Config:
     for library in ("uvicorn", "python_multipart"):  # malformed requests are no news
         logging.getLogger(library).setLevel(logging.ERROR)
+    room = room_for_connections()
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # starlette's and uvicorn's types of the same thing
-        http=guarded_protocol(connection_limit()),
+        http=guarded_protocol(room.connections),
+        backlog=room.backlog,
         loop="asyncio",
         ws="none",
         lifespan="off",

@@ -62,8 +62,10 @@ class Service:
         self.stopping = False
         self.explains = self.classifier.info.activations is not None
         self._batcher = Batcher(self.classifier, usable_cores(), self.metrics.count_batch)
-        # Parsing holds the interpreter's lock; one at a time leaves room for the event loop.
+        # Parsing holds the interpreter's lock; one at a time, with a pause as long as itself after
+        # each, leaves room for the event loop.
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._may_parse = asyncio.Lock()
         self._drawer = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._drawing = 0
         self.metrics.watch(
@@ -101,7 +103,13 @@ class Service:
 
     async def parse(self, parse: Callable[[], Parsed]) -> Parsed:
         """Take a body apart, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
+        loop = asyncio.get_running_loop()
+        await self._may_parse.acquire()
+        start = loop.time()
+        try:
+            return await loop.run_in_executor(self._parser, parse)
+        finally:
+            loop.call_later(loop.time() - start, self._may_parse.release)
 
     async def classify(self, photos: Sequence[Photo]) -> list[Outcome]:
         """Classify photos, all of one request.

@@ -90,6 +90,12 @@ def test_the_first_epoch_tells_how_many_fit_into_the_minutes() -> None:
     assert within_budget(FitConfig("all", epochs=7), [1e6]).epochs == 7
 
 
+def test_any_number_of_minutes_is_a_number_of_epochs() -> None:
+    plan = FitConfig("all", epochs=100, minutes=1e308)
+    assert within_budget(plan, [25.0]).epochs == 100
+    assert within_budget(plan, [25.0, 28.0]).epochs == 100
+
+
 def test_within_minutes_the_rate_ends_at_zero_too() -> None:
     plan = within_budget(FitConfig("all", epochs=10_000, minutes=1), [20.0])
     assert lr_factor(plan, 2.999, []) < 0.001

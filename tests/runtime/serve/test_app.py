@@ -17,6 +17,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from petclassify import Classifier
+from petclassify.errors import EnvironmentFault
 from petclassify.runtime.serve.service import Service, model_name
 from tests.conftest import Outcome
 from tests.runtime.serve.conftest import SHIPPED, Client, encoded
@@ -256,6 +257,21 @@ def test_a_stopping_server_is_alive_but_not_ready(start_server: Start) -> None:
     assert client.ask("/readyz").status == 503
     assert client.ask("/v2/health/ready").status == 503
     assert client.ask("/livez").status == 200
+
+
+def test_too_little_memory_is_a_503_with_the_reason(
+    start_server: Start, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(SHIPPED)
+    client = start_server(service)
+
+    def full(*_: object) -> None:
+        raise EnvironmentFault("the memory is too small")
+
+    monkeypatch.setattr(service.classifier, "run", full)
+    answer = client.ask("/predict", photo)
+    assert (answer.status, answer.json["error"]["message"]) == (503, "the memory is too small")
+    assert "retry-after" in answer.headers
 
 
 def test_a_bug_is_a_500_and_the_server_lives(

@@ -6,15 +6,17 @@ import json
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from petclassify.images.cores import usable_cores
 from petclassify.runtime.serve import connections, intake
+from petclassify.runtime.serve.connections import Room
 from petclassify.runtime.serve.intake import MAX_BODY_BYTES, HeldBytes
 from petclassify.runtime.serve.service import Service
 from tests.runtime.serve.conftest import SHIPPED, Client, allow_open_files
@@ -190,6 +192,77 @@ def test_clients_that_hang_up_leave_nothing_behind(server: Client, photo: bytes)
 
 
 @pytest.mark.attack("Server")
+def test_a_client_that_hangs_up_is_no_failure_of_the_server(start_server: Start) -> None:
+    service = Service(SHIPPED)
+    with closing(connect(start_server(service))) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc"
+        )
+        time.sleep(0.1)
+    deadline = time.monotonic() + 10
+    while b'route="/predict",status=' not in service.metrics.text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert b'route="/predict",status="499"} 1.0' in service.metrics.text()
+
+
+@pytest.mark.attack("Server")
+def test_a_body_in_crumbs_is_refused(server: Client, photo: bytes) -> None:
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    assert len(photo) > 10_000
+    for size, body, said in ((128, photo, b" 200 OK"), (1, photo[:10_000], b"very small chunks")):
+        chunks = (body[at : at + size] for at in range(0, len(body), size))
+        sent = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+        with closing(connect(server)) as connection:
+            connection.sendall(head + sent + b"0\r\n\r\n")
+            assert said in read_all(connection)
+
+
+@pytest.mark.attack("Server")
+def test_crumbs_leave_the_server_time_for_others(server: Client) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    stopped = threading.Event()
+
+    def strike() -> None:
+        while not stopped.is_set():
+            with closing(connect(server)) as connection, suppress(OSError):
+                connection.sendall(head)
+                while not stopped.is_set():
+                    connection.sendall(b"1\r\nx\r\n" * 20_000)
+
+    attackers = [threading.Thread(target=strike) for _ in range(4)]
+    for attacker in attackers:
+        attacker.start()
+    try:
+        time.sleep(0.5)
+        start = time.monotonic()
+        assert server.ask("/livez").status == 200
+        assert time.monotonic() - start < 1
+    finally:
+        stopped.set()
+        for attacker in attackers:
+            attacker.join()
+
+
+@pytest.mark.attack("Server")
+def test_what_follows_an_answer_and_is_no_http_ends_the_connection_only(server: Client) -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(connect(server)) as connection:
+        connection.sendall(head)
+        assert b" 404 " in connection.recv(65536)
+        connection.sendall(b"no size\r\n")
+        assert b"HTTP/1.1 " not in read_all(connection)
+    with closing(connect(server)) as connection:
+        connection.sendall(head + b"no size\r\n")  # before the 404 is said
+        assert read_all(connection).count(b"HTTP/1.1 ") == 1
+    assert server.ask("/livez").status == 200
+    assert not any("Traceback" in line or "bug in" in line for line in server.log)
+
+
+@pytest.mark.attack("Server")
 def test_a_client_that_closes_its_side_is_answered(server: Client, photo: bytes) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
     for requests in (1, 3):
@@ -242,7 +315,7 @@ def test_memory_for_bodies_is_shared(start_server: Start, photo: bytes) -> None:
 def test_connections_over_the_limit_are_told_to_come_back(
     start_server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("petclassify.runtime.serve.run.connection_limit", lambda: 3)
+    monkeypatch.setattr("petclassify.runtime.serve.run.room_for_connections", lambda: Room(3, 99))
     client = start_server(Service(SHIPPED))
     held = [connect(client) for _ in range(3)]
     with closing(connect(client)) as one_more:

@@ -97,6 +97,20 @@ def test_values_that_are_no_pixels_are_refused(
     assert server.ask(INFER, asked(windows[:1], data)).status == 400
 
 
+@pytest.mark.attack("Server")
+def test_more_lists_than_pixels_are_refused_unparsed(server: Client) -> None:
+    start = (
+        b'{"inputs": [{"name": "images", "shape": [1, 224, 224, 3], "datatype": "UINT8", "data": '
+    )
+    for data, said in (
+        (b"[%s]" % b",".join([b"[[[1]]]"] * 1000), "more lists than pixels"),
+        (b"[%s]" % b",".join([b"[0,0,0]"] * 200_000), "the data holds 600000 values"),
+    ):
+        answer = server.ask(INFER, start + data + b"}]}")
+        assert answer.status == 400
+        assert said in answer.json["error"]
+
+
 def test_more_json_than_parses_quickly_is_refused(server: Client) -> None:
     answer = server.ask(INFER, b"[" * (4 * 2**20 + 1))
     assert (answer.status, answer.json) == (413, {"error": "the request is larger than 4 MiB"})
