@@ -29,8 +29,8 @@ from PIL import Image, PngImagePlugin
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
-from petclassify.images.opening import DECODING_ERRORS
 from petclassify.images.photo import to_pixels, window_box
+from petclassify.images.signed_png import SIGNED_AS, is_signed
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, file_of, load_model, parse_model
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
@@ -162,23 +162,15 @@ def _free_path(out: Path, stem: str, taken: set[Path]) -> Path:
     """The first of STEM.png, STEM-2.png, ... that this run did not write, nor anybody else."""
     for number in itertools.count(1):
         path = out / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
-        if path not in taken and (not os.path.lexists(path) or _is_ours(path)):
+        if path not in taken and (not os.path.lexists(path) or is_signed(path, _SOFTWARE)):
             return path
     raise AssertionError("unreachable: the numbers do not end")
 
 
 def _signature() -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
-    info.add_text("Software", _SOFTWARE)
+    info.add_text(SIGNED_AS, _SOFTWARE)
     return info
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            return picture.info.get("Software") == _SOFTWARE
-    except DECODING_ERRORS:
-        return False
 
 
 def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:
