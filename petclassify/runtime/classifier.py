@@ -125,9 +125,9 @@ class Classifier:
         """Run the network for what `run` gives, and for other outputs that its session has."""
         try:
             given = self._session.run([PROBABILITIES, FAMILIARITY, *others], {INPUT: pixels})
+            outputs = [np.asarray(one, dtype=np.float32) for one in given]
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
             raise ModelError(f"the model's network fails: {first_line(error)}") from error
-        outputs = [np.asarray(one, dtype=np.float32) for one in given]
         probabilities, familiarity = outputs[:2]
         if (
             probabilities.shape != (len(pixels), len(self.class_names))

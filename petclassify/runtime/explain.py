@@ -113,6 +113,12 @@ class Explainer:
             pixels, (self._activations, HEAD_WEIGHT)
         )
         prediction = self.classifier.describe(probabilities[0], familiarity[0])
+        classes = len(self.classifier.class_names)
+        if weight.shape[:1] != (classes,) or weight.ndim != 2 or activations.shape[:1] != (1,):
+            raise ModelError(
+                f"its activations are {activations.shape} and its head {weight.shape}, of one "
+                f"photo and {classes} classes"
+            )
         heat = class_activation_map(activations[0], weight, int(probabilities[0].argmax()))
         return Explanation(prediction, heat, draw_heat(image, heat, resize))
 
@@ -185,16 +191,21 @@ def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:
         (rows, columns), 0 to 1.
 
     Raises:
-        ModelError: the activations do not fit the head.
+        ModelError: the activations do not fit the head, or are no numbers.
 
     """
     features = weight.shape[1]
-    if activations.ndim != 3 or features not in (activations.shape[0], activations.shape[2]):
+    fits = activations.ndim == 3 and features in (activations.shape[0], activations.shape[2])
+    if not fits or not activations.size:
         raise ModelError(f"its activations are {activations.shape}, its head takes {features}")
     first = activations.shape[0] == features
     maps = activations if first else activations.transpose(2, 0, 1)
-    contrast = weight[label] - weight.mean(axis=0)
-    return to_heat(np.tensordot(contrast, maps, axes=1))
+    with np.errstate(all="ignore"):  # a stranger's file may hold anything
+        contrast = weight[label] - weight.mean(axis=0)
+        evidence = np.tensordot(contrast, maps, axes=1)
+    if not np.isfinite(evidence).all():
+        raise ModelError("its activations, or its head, hold what is no number")
+    return to_heat(evidence)
 
 
 def to_heat(evidence: Heat) -> Heat:
