@@ -31,6 +31,7 @@ from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.network import METADATA_KEY as CHECKPOINT_KEY
 from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request
+from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.train import train
 from petclassify.learn.tuning.fit_state import METADATA_KEY, load_state
 from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
@@ -321,6 +322,27 @@ def test_a_config_that_is_none_is_refused(
         done = petclassify("train", pets, *LENET, "--out", run, *more)
         assert done.code == ExitCode.USAGE, done.err
         assert done.err.count("\n") == 1
+
+
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("predictions.csv", "path,split,class_name\ncats/a.jpg,val\n"),
+        ("predictions.csv", "split,class_name,path\nval,cats\n"),
+        ("data.json", '{"unreadable": [{"path": ""}], "excluded_photos": []}'),
+    ],
+    ids=["no class", "no path", "unreadable"],
+)
+def test_a_table_that_was_cut_or_edited_is_refused(
+    lenet_run: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(lenet_run, run)
+    (run / name).write_text(text)
+    folder = RunFolder(run)
+    with pytest.raises(ModelError, match="the run did not finish"):
+        folder.left_out() if name == "data.json" else folder.classes_of("val")
 
 
 def header(**entries: object) -> bytes:
