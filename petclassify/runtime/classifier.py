@@ -156,9 +156,15 @@ def read_photo(photo: Photo, resize: Resize) -> Image.Image:
 
     Raises:
         ImageError: the photo cannot be used.
+        TypeError: it is nothing that a photo can be.
 
     """
     if isinstance(photo, Image.Image):
         return upright_rgb_of(photo)
+    if not isinstance(photo, str | Path | bytes):
+        raise TypeError(
+            f"a photo is a path, the bytes of an image file, or a Pillow image, not "
+            f"{type(photo).__name__}; Image.fromarray makes one of an RGB array"
+        )
     source = Path(photo) if isinstance(photo, str) else photo
     return read_image(source, shortest_side=resize.shorter_side)
