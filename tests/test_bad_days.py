@@ -28,9 +28,12 @@ from petclassify.images.drawn_pets import draw_pets
 from petclassify.learn.backbones.backbone import Backbone, load_backbone
 from petclassify.learn.backbones.weights import read_state_dict
 from petclassify.learn.frozen.feature_cache import FeatureCache
+from petclassify.learn.network import METADATA_KEY as CHECKPOINT_KEY
+from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request
+from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.train import train
-from petclassify.learn.tuning.fit_state import METADATA_KEY
+from petclassify.learn.tuning.fit_state import METADATA_KEY, load_state
 from tests.conftest import REPOSITORY, SMALL_DISK_BYTES, Outcome
 from tests.test_kills import require_whole
 
@@ -228,12 +231,25 @@ def _reshape(prefix: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     [
         lambda about, _: about.update(arithmetic="fp8"),
         lambda about, _: about["epochs"][0].update(val_loss="low"),
+        lambda about, _: about["epochs"][0].update(number=10**400),
+        lambda about, _: about["epochs"][0].update(phase=5),
+        lambda about, _: about.update(seconds=[10**400]),
         lambda _, tensors: tensors.pop("weights:head.bias"),
         _reshape("weights:"),
         _reshape("optimizer:"),
         lambda _, tensors: tensors.update({"optimizer:999.step": tensors["optimizer:0.step"]}),
     ],
-    ids=["arithmetic", "epoch", "missing", "shape", "moment", "more moments"],
+    ids=[
+        "arithmetic",
+        "epoch",
+        "huge",
+        "phase",
+        "seconds",
+        "missing",
+        "shape",
+        "moment",
+        "more moments",
+    ],
 )
 def test_an_edited_state_is_refused(
     petclassify: Run, lenet_run: Path, pets: Path, tmp_path: Path, spoil: Callable[..., None]
@@ -252,6 +268,46 @@ def test_an_edited_state_is_refused(
     assert "Train anew, without --resume" in line
 
 
+DEEP = "[" * 100_000
+
+
+@pytest.mark.attack("Weights and checkpoints")
+def test_a_state_of_nothing_but_brackets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    save_file({}, path, {METADATA_KEY: DEEP})
+    with pytest.raises(ModelError, match="Train anew, without --resume"):
+        load_state(path)
+
+
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _: DEEP,
+        lambda about: about | {"known_threshold": 10**400},
+        lambda about: about | {"class_names": []},
+        lambda about: about | {"class_names": ["cats", "cats"]},
+        lambda about: about | {"resize": about["resize"] | {"shorter_side": -1}},
+        lambda about: about | {"resize": about["resize"] | {"shorter_side": None}},
+        lambda about: about | {"resize": about["resize"] | {"crop": 0}},
+        lambda about: about | {"resize": about["resize"] | {"interpolation": "x"}},
+        lambda about: about | {"resize": about["resize"] | {"interpolation": ["nearest"]}},
+    ],
+    ids=["deep", "huge", "no class", "twice", "negative", "none", "zero", "filter", "list"],
+)
+def test_an_edited_checkpoint_is_refused(
+    lenet_run: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], dict[str, Any] | str]
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with safetensors.safe_open(lenet_run / path.name, framework="np") as opened:
+        about = json.loads(opened.metadata()[CHECKPOINT_KEY])
+    spoilt = spoil(about)
+    text = spoilt if isinstance(spoilt, str) else json.dumps(spoilt)
+    save_file(load_file(lenet_run / path.name), path, {CHECKPOINT_KEY: text})
+    with pytest.raises(ModelError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(path)
+
+
 @pytest.mark.attack("Weights and checkpoints")
 @pytest.mark.parametrize("text", ["{", "[]", "3", "null", "[" * 100_000, '{"asked": 3}', ""])
 def test_a_config_that_is_none_is_refused(
@@ -266,6 +322,27 @@ def test_a_config_that_is_none_is_refused(
         done = petclassify("train", pets, *LENET, "--out", run, *more)
         assert done.code == ExitCode.USAGE, done.err
         assert done.err.count("\n") == 1
+
+
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("predictions.csv", "path,split,class_name\ncats/a.jpg,val\n"),
+        ("predictions.csv", "split,class_name,path\nval,cats\n"),
+        ("data.json", '{"unreadable": [{"path": ""}], "excluded_photos": []}'),
+    ],
+    ids=["no class", "no path", "unreadable"],
+)
+def test_a_table_that_was_cut_or_edited_is_refused(
+    lenet_run: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(lenet_run, run)
+    (run / name).write_text(text)
+    folder = RunFolder(run)
+    with pytest.raises(ModelError, match="the run did not finish"):
+        folder.left_out() if name == "data.json" else folder.classes_of("val")
 
 
 def header(**entries: object) -> bytes:

@@ -122,6 +122,7 @@ def check(
             f"Use a pretrained network, such as {DEFAULT_BACKBONE}"
         )
     from petclassify.learn.preflight import check_request
+    from petclassify.report.check_page import refuse_foreign, write_check
 
     data = located(data, data_root)
     folder = out or Path(f"{data.resolve().name}-check")
@@ -134,12 +135,12 @@ def check(
         raise UsageError(
             f"{write_exclude}: is there, and may have been edited. Move it away, or name another"
         )
+    refuse_foreign(folder)
     config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
     index = check_request(config)
     from petclassify.images.exclusions import write_exclusions
     from petclassify.learn.checking.check import check as run
     from petclassify.report.check_kinds import kinds_of
-    from petclassify.report.check_page import write_check
 
     collect_from_now_on()
     result = run(config, index)

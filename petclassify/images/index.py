@@ -11,10 +11,12 @@ be the class that sits beside `bus` and `car`.
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -158,15 +160,50 @@ def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tup
         raise too_few_classes(root, folders)
     _refuse_names_alike(root, folders)
     _refuse_mistaken_level(root, folders)
+    homes = _homes_of(root, folders)
     samples: list[Sample] = []
     status = root.stat()
-    visited: Visited = {(status.st_dev, status.st_ino)}  # a link from class to class leads nowhere
+    visited: Visited = {(status.st_dev, status.st_ino)}
     for label, folder in enumerate(folders):
-        images = list(walk_images(folder, visited))
+        is_elsewhere = partial(_is_of_another, folder, homes)
+        images = list(walk_images(folder, visited, is_elsewhere))
         if not images:
             raise empty_class(folder)
         samples += (Sample(path, label) for path in images)
     return tuple(folder.name for folder in folders), tuple(samples)
+
+
+def _homes_of(root: Path, folders: list[Path]) -> dict[Path, Path]:
+    """The class folder that really lies at each place; a link may not make one class of another."""
+    homes: dict[Path, Path] = {}
+    for folder in folders:
+        other = homes.setdefault(_real(folder), folder)
+        if other is not folder:
+            raise _linked(folder, other)
+    for home, folder in homes.items():
+        within = next((homes[place] for place in home.parents if place in homes), None)
+        if within is not None:
+            raise _linked(folder, within)
+        if _real(root).is_relative_to(home):
+            raise _linked(folder, root)
+    return homes
+
+
+def _linked(folder: Path, other: Path) -> DataError:
+    return DataError(
+        f"{folder}: this class folder is a link to the photos of {other}. A photo has one class: "
+        "remove the link"
+    )
+
+
+def _is_of_another(folder: Path, homes: dict[Path, Path], below: Path) -> bool:
+    """Whether a folder that is met below a class folder really lies in another one."""
+    place = _real(below)
+    return any(homes.get(one, folder) is not folder for one in (place, *place.parents))
+
+
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
 
 
 def _refuse_names_alike(root: Path, folders: list[Path]) -> None:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+
+from petclassify.images.walk import is_image_name, is_shown
 
 ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
 MODELS = frozenset({".onnx", ".safetensors", ".pth", ".pt", ".ckpt"})
-# What phones and cameras write, and this program does not read.
+# What phones and cameras write, and other programs, and this one does not read.
 UNREAD_PHOTOS = frozenset(
     {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+    | {".jp2", ".jxl"}
 )
 # ISO 14496-12, 4.3: the size of a box, `ftyp`, and a brand. HEIC is often named .jpg.
 _HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
+
+# The formats of `images.opening` whose first bytes leave no doubt.
+_IMAGE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|....ftypavi[fs]", re.DOTALL
+)
+_HEAD_BYTES = 16
+_MOST_OPENED = 1000  # files whose names are no image's
 
 
 def is_heic(head: bytes) -> bool:
@@ -37,8 +48,35 @@ def remark(path: Path | None, head: bytes) -> str:
 
 
 def unread_photos(folder: Path) -> str:
-    """Say how many files below are photos of kinds that are not read; "" if there are none."""
-    names = (name for _, _, files in os.walk(folder) for name in files)
-    kinds = Counter(Path(name).suffix.lower() for name in names).most_common()
+    """Say how many files below are photos by kinds or names that are not read; "" for none."""
+    others = list(_others_below(folder))
+    kinds = Counter(path.suffix.lower() for path in others).most_common()
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds if kind in UNREAD_PHOTOS)
-    return f"{counts} file(s), which are not read. Convert them to JPEG" if counts else ""
+    found = [f"{counts} file(s), which are not read. Convert them to JPEG"] if counts else []
+    odd = [path for path in others if path.suffix.lower() not in UNREAD_PHOTOS]
+    misnamed = [path for path in odd[:_MOST_OPENED] if _begins_as_image(path)]
+    if misnamed:
+        found.append(
+            f"{len(misnamed)} image(s) that are not read since their names do not end as those of "
+            f"images do, for example {misnamed[0]}. Name them .jpg or so"
+        )
+    return "; ".join(found)
+
+
+def _others_below(folder: Path) -> Iterator[Path]:
+    """The files that are neither hidden nor called like images."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(filter(is_shown, folders))
+        for name in sorted(names):
+            if is_shown(name) and not is_image_name(name):
+                yield Path(place, name)
+
+
+def _begins_as_image(path: Path) -> bool:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as stream:
+            return _IMAGE.match(stream.read(_HEAD_BYTES)) is not None
+    except OSError:
+        return False

@@ -120,6 +120,6 @@ def _to_eight_bits(values: NDArray[Any], brightest: float, numbers: _Numbers) ->
         deep = values.dtype.itemsize == 4 and brightest > 0xFFFF
         bits = numbers.bits or (32 if deep else 16)
         narrow = numbers.signed and bool(numbers.bits or deep or values.dtype.itemsize == 2)
-        scaled = (values >> (bits - 8 - narrow)).clip(0, 255)
-        scaled = 255 - scaled if numbers.inverted else scaled
-    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+        scaled = values >> (bits - 8 - narrow)
+    grey = scaled.clip(0, 255).astype(np.uint8)
+    return Image.fromarray(255 - grey if numbers.inverted else grey)

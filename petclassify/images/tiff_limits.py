@@ -3,6 +3,8 @@
 Decisions:
 - A compressed TIFF's strips and tiles are unpacked whole, beside the photo and the file,
   which libtiff maps into memory.
+- libtiff gives numbers in the machine's own byte order. Pillow knows that of unsigned 16 bits;
+  other deep grey of a big-endian file it would swap once more, into noise.
 - libtiff prints what it finds wrong on stderr, beside the exception that Pillow raises.
   Pillow offers no switch, so libtiff's own is used (its manual, TIFFError(3): a NULL handler
   prints nothing). Where the symbol is not to be had, as on Windows, the lines stay.
@@ -20,6 +22,7 @@ from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
+    SAMPLEFORMAT,
     SAMPLESPERPIXEL,
     STRIPBYTECOUNTS,
     TILEBYTECOUNTS,
@@ -33,10 +36,12 @@ from petclassify.errors import ImageError, ImageFault
 MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
 MAX_STRIP_AND_FILE_BYTES = 190 << 20
 _IN_PLANES = 2  # of PlanarConfiguration
+_SIGNED = 2  # of SampleFormat
+_NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}  # Pillow's raw modes
 
 
 def check_tiff(stream: BinaryIO, image: TiffImageFile, codec: str) -> None:
-    """Refuse what would be read wrong, or take too much memory.
+    """Refuse what would be read wrong, or take too much memory; see the module's docstring.
 
     Args:
         stream: the file.
@@ -49,7 +54,9 @@ def check_tiff(stream: BinaryIO, image: TiffImageFile, codec: str) -> None:
     """
     _keep_libtiff_quiet()
     _check_planes(image, codec)
+    _check_signs(image)
     if codec == "libtiff":
+        _take_native_order(image)
         _check_strips(stream, image)
 
 
@@ -63,6 +70,25 @@ def _check_planes(image: TiffImageFile, codec: str) -> None:
             "a TIFF of a kind that is not read: its colours lie in planes of more than 8 bits. "
             "Save it compressed, or with its channels interleaved",
         )
+
+
+def _check_signs(image: TiffImageFile) -> None:
+    """Refuse 8-bit numbers that may be negative, which Pillow reads as if they could not be."""
+    bits, formats = image.tag_v2.get(BITSPERSAMPLE, (1,)), image.tag_v2.get(SAMPLEFORMAT, (1,))
+    if _SIGNED in formats and max(bits) <= 8:
+        raise ImageError(
+            ImageFault.NOT_AN_IMAGE,
+            "a TIFF of a kind that is not read: its 8-bit numbers have signs. Save it unsigned",
+        )
+
+
+def _take_native_order(image: TiffImageFile) -> None:
+    image.tile = [
+        tile._replace(args=(_NATIVE.get(tile.args[0], tile.args[0]), *tile.args[1:]))
+        if isinstance(tile.args, tuple)
+        else tile
+        for tile in image.tile
+    ]
 
 
 def _check_strips(stream: BinaryIO, image: TiffImageFile) -> None:

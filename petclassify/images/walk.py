@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from petclassify.errors import DataError
@@ -107,7 +107,11 @@ def _may_be_read(entry: os.DirEntry[str]) -> bool:
 Visited = set[tuple[int, int]]  # folders, by device and inode
 
 
-def walk_images(folder: Path, visited: Visited | None = None) -> Iterator[Path]:
+def walk_images(
+    folder: Path,
+    visited: Visited | None = None,
+    is_closed: Callable[[Path], bool] | None = None,
+) -> Iterator[Path]:
     """Yield every image file below a folder, sorted by path.
 
     Links to folders are followed; a folder that was visited already, as in a loop of
@@ -116,19 +120,22 @@ def walk_images(folder: Path, visited: Visited | None = None) -> Iterator[Path]:
     Args:
         folder: where to start.
         visited: folders not to enter, added to on the way; for several walks as one.
+        is_closed: whether a folder below is not to be entered, whichever way leads there.
 
     Raises:
         UnlistableError: a folder cannot be listed.
 
     """
-    for found in walk_past_faults(folder, visited):
+    for found in walk_past_faults(folder, visited, is_closed):
         if isinstance(found, UnlistableError):
             raise found
         yield found
 
 
 def walk_past_faults(
-    folder: Path, visited: Visited | None = None
+    folder: Path,
+    visited: Visited | None = None,
+    is_closed: Callable[[Path], bool] | None = None,
 ) -> Iterator[Path | UnlistableError]:
     """Walk as `walk_images` does; a folder that cannot be listed is yielded as its error."""
     visited = set() if visited is None else visited
@@ -147,10 +154,10 @@ def walk_past_faults(
         return
     subfolders = frozenset(folders)
     for path in sorted([*folders, *images], key=lambda path: path.name):
-        if path in subfolders:
-            yield from walk_past_faults(path, visited)
-        else:
+        if path not in subfolders:
             yield path
+        elif is_closed is None or not is_closed(path):
+            yield from walk_past_faults(path, visited, is_closed)
 
 
 def _unlistable(folder: Path, error: OSError) -> UnlistableError:

@@ -23,6 +23,7 @@ from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor, emp
 from petclassify.learn.head.calibration import Calibration
 from petclassify.learn.head.familiarity import NEAREST, Familiarity
 from petclassify.learn.head.logistic import Head
+from petclassify.runtime.model_file import ModelInfo, refusals_named
 
 FORMAT_VERSION = 3
 METADATA_KEY = "petclassify"
@@ -153,12 +154,14 @@ def load_checkpoint(path: Path) -> TrainedModel:
         class_names = tuple(str(class_name) for class_name in about["class_names"])
         threshold = float(about["known_threshold"])
         training = dict(about["training"])
-    except (ValueError, KeyError, TypeError) as error:
+        with refusals_named(path):
+            ModelInfo(class_names, resize, 1.0, threshold, name).check()
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
     try:
         backbone = replace(empty_backbone(name, resize.crop), resize=resize)
         prototypes = len(tensors["prototypes"])
-        if not prototypes or not 0 <= threshold <= 1:
+        if not prototypes:
             raise ModelError(f"{path}: not a checkpoint that petclassify wrote")
         network = Network(backbone.extractor, backbone.num_features, len(class_names), prototypes)
         network.load_state_dict(tensors)

@@ -8,11 +8,12 @@ import numpy as np
 
 from petclassify.config import Augmentation, Resize
 from petclassify.errors import DataError, ImageError, UsageError
-from petclassify.files import written_whole
+from petclassify.files import replaceable, written_whole
 from petclassify.images.index import Index
 from petclassify.images.photo import read_pixels
+from petclassify.images.signed_png import is_signed
 from petclassify.learn.tuning.views import changed_views
-from petclassify.report.plots import PreviewRow, draw_preview
+from petclassify.report.plots import PREVIEW_SOFTWARE, PreviewRow, draw_preview
 
 ROWS, COLUMNS = 6, 7
 GREY = (128, 128, 128)
@@ -30,7 +31,7 @@ def preview(index: Index, changes: Augmentation, image_size: int, seed: int, out
         out: the PNG to write.
 
     Raises:
-        UsageError: the file is no .png, or would lie in the data set.
+        UsageError: the file is no .png, would lie in the data set, or is there and no preview.
         DataError: none of the photos tried can be read.
         EnvironmentFault: the PNG cannot be written.
 
@@ -39,6 +40,8 @@ def preview(index: Index, changes: Augmentation, image_size: int, seed: int, out
         raise UsageError(f"{out}: --out names a .png file")
     if out.resolve().is_relative_to(index.root.resolve()):
         raise UsageError(f"{out}: lies in the data set, where nothing is written. Choose another")
+    if replaceable(out).is_file() and not is_signed(out, PREVIEW_SOFTWARE):
+        raise UsageError(f"{out}: is there, and no preview of petclassify. Name another with --out")
     resize = Resize(round(image_size / SHOWN_SHARE), image_size, "bicubic")
     rows: list[PreviewRow] = []
     reason = ""

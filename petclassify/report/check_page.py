@@ -9,17 +9,38 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from petclassify.errors import ImageError
+from petclassify.errors import ImageError, UsageError
 from petclassify.files import disk_faults_named, write_whole
 from petclassify.images.cores import usable_cores
 from petclassify.images.photo import read_image
 from petclassify.report.check_kinds import Kind, kinds_of
 from petclassify.report.check_result import CheckResult
-from petclassify.report.html import picture_uri, render_page
+from petclassify.report.html import GENERATOR, picture_uri, render_page
 
 SHOWN = 60  # findings of a kind; check.json has all
 SHOWN_COPIES = 6  # of one photo
 PICTURE_SIDE = 220
+# By which a check's own files are told, and in how many of their first bytes.
+_MARKS = {"check.json": b'"petclassify": "', "check.html": GENERATOR}
+_MARKED_BYTES = 1 << 16
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise UsageError where a file that the check would replace was not written by a check.
+
+    Raises:
+        UsageError: so it is.
+
+    """
+    for name, mark in _MARKS.items():
+        path = folder / name
+        if path.is_file():
+            with path.open("rb") as stream:
+                ours = mark in stream.read(_MARKED_BYTES)
+            if not ours:
+                raise UsageError(
+                    f"{path}: is there, and of no data check. Name another folder with --out"
+                )
 
 
 def write_check(result: CheckResult, folder: Path) -> None:

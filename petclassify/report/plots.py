@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from petclassify.arrays import Pixels
+from petclassify.images.signed_png import SIGNED_AS
 from petclassify.report.history import Epoch, StrengthTried
 
+PREVIEW_SOFTWARE = "petclassify data preview"
 TRAIN_COLOUR, VAL_COLOUR, BEST_COLOUR = "#7f7f7f", "#0072b2", "#d55e00"
 
 
@@ -152,4 +154,4 @@ def draw_preview(rows: Sequence[PreviewRow], path: Path) -> None:
         grid[place][0].set_ylabel(name, parse_math=False)
     grid[0][0].set_title("as predicted", fontsize=10)
     grid[0][1].set_title("changed at random", fontsize=10, loc="left")
-    figure.savefig(path, dpi=100, format="png")
+    figure.savefig(path, dpi=100, format="png", metadata={SIGNED_AS: PREVIEW_SOFTWARE})

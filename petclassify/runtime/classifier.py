@@ -128,6 +128,7 @@ class Classifier:
         """Run the network for what `run` gives, and for other outputs that its session has."""
         try:
             given = self._session.run([PROBABILITIES, FAMILIARITY, *others], {INPUT: pixels})
+            outputs = [np.asarray(one, dtype=np.float32) for one in given]
         except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
             if _NO_MEMORY in str(error):
                 raise EnvironmentFault(
@@ -135,7 +136,6 @@ class Classifier:
                     "allow more"
                 ) from error
             raise ModelError(f"the model's network fails: {first_line(error)}") from error
-        outputs = [np.asarray(one, dtype=np.float32) for one in given]
         probabilities, familiarity = outputs[:2]
         if (
             probabilities.shape != (len(pixels), len(self.class_names))
@@ -164,10 +164,16 @@ def read_photo(photo: Photo, resize: Resize) -> Image.Image:
 
     Raises:
         ImageError: the photo cannot be used.
+        TypeError: it is nothing that a photo can be.
 
     """
     if isinstance(photo, Image.Image):
         return upright_rgb_of(photo)
+    if not isinstance(photo, str | Path | bytes):
+        raise TypeError(
+            f"a photo is a path, the bytes of an image file, or a Pillow image, not "
+            f"{type(photo).__name__}; Image.fromarray makes one of an RGB array"
+        )
     source = Path(photo) if isinstance(photo, str) else photo
     if not isinstance(source, Path | bytes):
         raise TypeError(

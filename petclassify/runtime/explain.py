@@ -29,8 +29,8 @@ from PIL import Image, PngImagePlugin
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
-from petclassify.images.opening import DECODING_ERRORS
 from petclassify.images.photo import to_pixels, window_box
+from petclassify.images.signed_png import SIGNED_AS, is_signed
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, file_of, load_model, parse_model
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
@@ -113,6 +113,12 @@ class Explainer:
             pixels, (self._activations, HEAD_WEIGHT)
         )
         prediction = self.classifier.describe(probabilities[0], familiarity[0])
+        classes = len(self.classifier.class_names)
+        if weight.shape[:1] != (classes,) or weight.ndim != 2 or activations.shape[:1] != (1,):
+            raise ModelError(
+                f"its activations are {activations.shape} and its head {weight.shape}, of one "
+                f"photo and {classes} classes"
+            )
         heat = class_activation_map(activations[0], weight, int(probabilities[0].argmax()))
         return Explanation(prediction, heat, draw_heat(image, heat, resize))
 
@@ -162,23 +168,15 @@ def _free_path(out: Path, stem: str, taken: set[Path]) -> Path:
     """The first of STEM.png, STEM-2.png, ... that this run did not write, nor anybody else."""
     for number in itertools.count(1):
         path = out / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
-        if path not in taken and (not os.path.lexists(path) or _is_ours(path)):
+        if path not in taken and (not os.path.lexists(path) or is_signed(path, _SOFTWARE)):
             return path
     raise AssertionError("unreachable: the numbers do not end")
 
 
 def _signature() -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
-    info.add_text("Software", _SOFTWARE)
+    info.add_text(SIGNED_AS, _SOFTWARE)
     return info
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            return picture.info.get("Software") == _SOFTWARE
-    except DECODING_ERRORS:
-        return False
 
 
 def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:
@@ -193,16 +191,21 @@ def class_activation_map(activations: Heat, weight: Heat, label: int) -> Heat:
         (rows, columns), 0 to 1.
 
     Raises:
-        ModelError: the activations do not fit the head.
+        ModelError: the activations do not fit the head, or are no numbers.
 
     """
     features = weight.shape[1]
-    if activations.ndim != 3 or features not in (activations.shape[0], activations.shape[2]):
+    fits = activations.ndim == 3 and features in (activations.shape[0], activations.shape[2])
+    if not fits or not activations.size:
         raise ModelError(f"its activations are {activations.shape}, its head takes {features}")
     first = activations.shape[0] == features
     maps = activations if first else activations.transpose(2, 0, 1)
-    contrast = weight[label] - weight.mean(axis=0)
-    return to_heat(np.tensordot(contrast, maps, axes=1))
+    with np.errstate(all="ignore"):  # a stranger's file may hold anything
+        contrast = weight[label] - weight.mean(axis=0)
+        evidence = np.tensordot(contrast, maps, axes=1)
+    if not np.isfinite(evidence).all():
+        raise ModelError("its activations, or its head, hold what is no number")
+    return to_heat(evidence)
 
 
 def to_heat(evidence: Heat) -> Heat:

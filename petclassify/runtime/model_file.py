@@ -110,10 +110,16 @@ class ModelInfo:
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"its metadata cannot be read ({error!r})") from error
-        info._check()
+        info.check()
         return info
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ModelError for what cannot be.
+
+        Raises:
+            ModelError: so it is.
+
+        """
         resize = self.preprocessing
         if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):
             raise ModelError("its metadata names fewer than two distinct classes")

@@ -76,7 +76,8 @@ def with_outputs(model: bytes, names: Sequence[str]) -> bytes:
     them to the first.
     """
     outputs = b"".join(
-        _bytes_field(_GRAPH_OUTPUT, _bytes_field(_VALUE_NAME, name.encode())) for name in names
+        _bytes_field(_GRAPH_OUTPUT, _bytes_field(_VALUE_NAME, name.encode(errors="replace")))
+        for name in names
     )
     return model + _bytes_field(_MODEL_GRAPH, outputs)
 

@@ -159,6 +159,34 @@ def test_missing_folder_and_file_are_refused(tmp_path: Path) -> None:
     assert "is a file" in refused(tmp_path / "file")
 
 
+@pytest.mark.parametrize(("link", "other"), [("cats", "dogs"), ("dogs", "cats")])
+@pytest.mark.attack("Photos")
+def test_a_link_into_another_class_gives_none_of_its_photos_away(
+    tmp_path: Path, make_photos: Make, link: str, other: str
+) -> None:
+    for name in ("cats", "dogs"):
+        make_photos(tmp_path / name, 2)
+        make_photos(tmp_path / name / "old", 3)
+    for name, target in (("0", tmp_path / other / "old"), ("1", tmp_path / other)):
+        (tmp_path / link / name).symlink_to(target, target_is_directory=True)
+    samples = read_index(tmp_path).splits["train"]
+    assert len({sample.path for sample in samples}) == 10
+    names = [sample.path.relative_to(tmp_path).parts[0] for sample in samples]
+    assert names == ["cats"] * 5 + ["dogs"] * 5
+    assert [sample.label for sample in samples] == [0] * 5 + [1] * 5
+
+
+@pytest.mark.parametrize("target", ["cats", "cats/old", "."])
+@pytest.mark.attack("Photos")
+def test_a_class_that_is_a_link_to_anothers_photos_is_named(
+    tmp_path: Path, make_photos: Make, target: str
+) -> None:
+    make_photos(tmp_path / "cats" / "old")
+    make_photos(tmp_path / "dogs")
+    (tmp_path / "also").symlink_to(tmp_path / target, target_is_directory=True)
+    assert "is a link to the photos of" in refused(tmp_path)
+
+
 def test_a_link_from_class_to_class_brings_no_photo_twice(
     tmp_path: Path, make_photos: Make
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,22 @@ def test_photos_that_nothing_is_done_with_are_told_of(here: Path) -> None:
     unread, loose = overlooked(here / "photos")
     assert "1 .heic, 1 .cr2 file(s), which are not read" in unread
     assert "1 image(s) beside the class folders" in loose
+
+
+@pytest.mark.attack("Photos")
+def test_photos_whose_names_are_none_of_images_are_told_of(here: Path) -> None:
+    cats = here / "photos" / "cats"
+    (cats / "000.png").rename(cats / "000")
+    (cats / "001.png").rename(cats / "001.png?raw=1")
+    (cats / "notes.txt").write_text("no image")
+    (cats / ".thumbnails").mkdir()
+    (cats / ".thumbnails" / "small").write_bytes((cats / "000").read_bytes())
+    os.mkfifo(cats / "pipe")
+    (said,) = overlooked(here / "photos")
+    assert f"{here / 'photos'}: 2 image(s) that are not read since their names" in said
+    for photo in cats.glob("*.png"):
+        photo.rename(photo.with_suffix(""))
+    assert "cats: this class folder holds no images, but 4 image(s)" in refused("photos")
 
 
 def test_training_tells_of_them(here: Path, petclassify: Callable, caplog) -> None:

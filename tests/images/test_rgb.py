@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -14,23 +15,24 @@ SIDE = 16
 RAMP = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
 
 
-def tiff_of(planes: list[bytes], bits: int, **others: int) -> bytes:
-    """An uncompressed little-endian TIFF, grey or in a plane a channel; other tags as t262=0."""
+def tiff_of(planes: list[bytes], bits: int, order: str = "<", **others: int) -> bytes:
+    """A TIFF, grey or in a plane a channel, uncompressed if no tag says else; tags as t262=0."""
     count = len(planes)
     meaning = {262: 1 if count == 1 else 2} | {int(tag[1:]): v for tag, v in others.items()}
     places = [8 + sum(map(len, planes[:i])) for i in range(count)]
     shorts = {256: [SIDE], 257: [SIDE], 258: [bits] * count, 259: [1], 277: [count], 278: [SIDE]}
     shorts |= {284: [1 if count == 1 else 2], 273: places, 279: [*map(len, planes)]}
     shorts |= {tag: [value] for tag, value in meaning.items()}
-    body = struct.pack("<2sHI", b"II", 42, 0) + b"".join(planes)
+    mark = b"II" if order == "<" else b"MM"
+    body = struct.pack(f"{order}2sHI", mark, 42, 0) + b"".join(planes)
     rows = []
     for tag, values in sorted(shorts.items()):
-        packed = struct.pack(f"<{len(values)}H", *values)
+        packed = struct.pack(f"{order}{len(values)}H", *values)
         if len(packed) > 4:
-            packed, body = struct.pack("<I", len(body)), body + packed
-        rows.append(struct.pack("<HHI", tag, 3, len(values)) + packed.ljust(4, b"\0"))
-    directory = struct.pack("<H", len(rows)) + b"".join(rows) + bytes(4)
-    return body[:4] + struct.pack("<I", len(body)) + body[8:] + directory
+            packed, body = struct.pack(f"{order}I", len(body)), body + packed
+        rows.append(struct.pack(f"{order}HHI", tag, 3, len(values)) + packed.ljust(4, b"\0"))
+    directory = struct.pack(f"{order}H", len(rows)) + b"".join(rows) + bytes(4)
+    return body[:4] + struct.pack(f"{order}I", len(body)) + body[8:] + directory
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,39 @@ def test_twelve_bits_of_grey_are_scaled_too() -> None:
     packed = (pairs[:, 0] << 12 | pairs[:, 1]).astype(">u4").view(np.uint8).reshape(-1, 4)
     read = read_image(tiff_of([packed[:, 1:].tobytes()], 12))
     np.testing.assert_array_equal(np.asarray(read)[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("values", "kind", "sample_format"),
+    [(RAMP * 128 + 3, "i2", 2), ((RAMP.astype(np.int64) << 23) + 3, "i4", 2), (RAMP, "f4", 3)],
+    ids=["signed 16", "signed 32", "float"],
+)
+@pytest.mark.attack("Equal pixels")
+def test_deep_grey_means_the_same_in_either_byte_order(
+    values: np.ndarray, kind: str, sample_format: int, compressed: bool, order: str
+) -> None:
+    content = values.astype(order + kind).tobytes()
+    tags = {"t339": sample_format, "t259": 8 if compressed else 1}
+    bits = 8 * int(kind[1])
+    read = read_image(
+        tiff_of([zlib.compress(content) if compressed else content], bits, order, **tags)
+    )
+    np.testing.assert_array_equal(np.asarray(read)[..., 0], RAMP)
+
+
+@pytest.mark.attack("Equal pixels")
+def test_floats_of_which_zero_is_white_are_turned_round() -> None:
+    read = read_image(tiff_of([(255 - RAMP).astype("<f4").tobytes()], 32, t262=0, t339=3))
+    np.testing.assert_array_equal(np.asarray(read)[..., 0], RAMP)
+
+
+@pytest.mark.attack("Equal pixels")
+def test_bytes_with_signs_which_pillow_takes_for_unsigned_are_refused() -> None:
+    with pytest.raises(ImageError, match="numbers have signs") as refused:
+        read_image(tiff_of([(RAMP // 2).astype("i1").tobytes()], 8, t339=2))
+    assert refused.value.kind == ImageFault.NOT_AN_IMAGE
 
 
 def test_deep_colour_in_planes_which_pillow_mixes_up_is_refused() -> None:

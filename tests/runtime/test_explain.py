@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from PIL import Image
 
 from petclassify import Classifier
@@ -18,6 +20,7 @@ from petclassify.learn.network import load_checkpoint
 from petclassify.runtime.explain import Explainer, class_activation_map, draw_heat
 from petclassify.runtime.model_file import HEAD_WEIGHT, METADATA_KEY
 from tests.conftest import Outcome
+from tests.runtime.test_model_file import INFO, toy_model
 
 Run = Callable[..., Outcome]
 
@@ -114,6 +117,40 @@ def test_metadata_that_name_no_map_are_refused(drawn_run: Path, tmp_path: Path) 
         assert Classifier.load(lying).class_names == ("cats", "dogs")
         with pytest.raises(ModelError, match=r"lying\.onnx|its activations|its outputs"):
             Explainer.load(lying).explain(Image.new("RGB", (64, 64)))
+
+
+@pytest.mark.parametrize(
+    ("activations", "weight"),
+    [
+        (np.zeros((1, 3, 4, 4)), np.zeros(3)),
+        (np.zeros((1, 3, 4, 4)), np.zeros((1, 3))),
+        (np.zeros((1, 3, 4, 4)), np.zeros((2, 3, 1))),
+        (np.zeros((1, 3, 4, 4)), np.full((2, 3), 3e38)),
+        (np.zeros((1, 3, 4, 4)), np.array([["a", "b", "c"]] * 2, object)),
+        (np.zeros((1, 3, 0, 0)), np.zeros((2, 3))),
+        (np.zeros((0, 3, 4, 4)), np.zeros((2, 3))),
+        (np.zeros(()), np.zeros((2, 3))),
+        (np.full((1, 3, 4, 4), np.nan), np.ones((2, 3))),
+    ],
+    ids=["1-D", "a class", "3-D", "too large", "text", "no place", "no photo", "0-D", "nan"],
+)
+@pytest.mark.attack("Model files")
+def test_maps_of_a_strangers_file_are_refused_where_they_cannot_be(
+    activations: np.ndarray, weight: np.ndarray
+) -> None:
+    model = toy_model(replace(INFO, activations="maps").to_json())
+    for name, values in (("maps", activations), (HEAD_WEIGHT, weight)):
+        kept = values if values.dtype == object else values.astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(kept, name))
+    with pytest.raises(ModelError):
+        Explainer.parse(model.SerializeToString()).explain(Image.new("RGB", (9, 9)))
+
+
+@pytest.mark.attack("Model files")
+def test_a_map_whose_name_is_no_text_is_refused() -> None:
+    model = toy_model(replace(INFO, activations="\ud800").to_json())
+    with pytest.raises(ModelError):
+        Explainer.parse(model.SerializeToString())
 
 
 def test_a_network_without_maps_says_so(drawn_run: Path, tmp_path: Path) -> None:

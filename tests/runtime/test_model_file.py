@@ -87,6 +87,13 @@ def test_a_whole_model_file_predicts(tmp_path: Path) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("photo", [np.zeros((9, 9, 3), np.uint8), bytearray(b"\xff\xd8"), None])
+def test_what_is_no_photo_is_told_from_one(tmp_path: Path, photo: object) -> None:
+    onnx.save(toy_model(), tmp_path / "model.onnx")
+    with pytest.raises(TypeError, match="a photo is a path, the bytes of an image file"):
+        Classifier.load(tmp_path).predict(photo)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("size", [0, 1, 20, -1, -100])
 @pytest.mark.attack("Model files")
 def test_damaged_files_are_refused(refused: Callable[[bytes], str], size: int) -> None:

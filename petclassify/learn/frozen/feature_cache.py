@@ -29,7 +29,7 @@ from petclassify.learn.backbones.weights import digest_weights
 log = logging.getLogger(__name__)
 
 # Raise it when the same photo would give other pixels or features than before.
-FORMAT = 2
+FORMAT = 3
 _WAIT_S = 60.0
 
 
@@ -95,8 +95,9 @@ class FeatureCache:
         """Those of the photos, named by their digests, of which as many views are here."""
         with self._connected() as connection:
             rows = connection.execute(
-                "SELECT digest FROM features WHERE engine = ? AND length(vectors) >= ?",
-                (self.engine, views * self._bytes_per_view),
+                "SELECT digest FROM features WHERE engine = ? AND typeof(vectors) = 'blob' "
+                "AND length(vectors) >= ? AND length(vectors) % ? = 0",
+                (self.engine, views * self._bytes_per_view, self._bytes_per_view),
             )
             here = {row[0] for row in rows}
         return here.intersection(digests)

@@ -185,9 +185,9 @@ class RunFolder:
         try:
             text = (self.path / "predictions.csv").read_bytes()
             table = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape")))
-            if "path" not in (table.fieldnames or ()):
-                raise ValueError("no table of photos")  # noqa: TRY301 - is worded below
             rows = list(table)
+            if "path" not in (table.fieldnames or ()) or any(None in row.values() for row in rows):
+                raise ValueError("no table of photos")  # noqa: TRY301 - is worded below
             return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise ModelError(
@@ -205,7 +205,7 @@ class RunFolder:
             found, root = self.read_json("data.json"), self.data_root()
             unreadable = (os.path.relpath(photo["path"], root) for photo in found["unreadable"])
             return {*found["excluded_photos"], *unreadable}
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{self.path}: the run did not finish (no whole data.json)") from error
 
     def mark_latest(self) -> None:

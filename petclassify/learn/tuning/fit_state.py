@@ -130,13 +130,20 @@ def load_state(path: Path) -> FitState | None:
             str(about["photos"]),
             **parts,
         )
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        *(safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError),
+        *(OverflowError, RecursionError),
+    ) as error:
         raise damaged(path) from error
 
 
 def _epoch_of(told: dict[str, Any]) -> Epoch:
     if not all(isinstance(told[name], int | float) for name in _NUMBERS):
         raise ValueError(f"not all of {', '.join(_NUMBERS)} are numbers")
+    if not isinstance(told["phase"], str):
+        raise TypeError("its phase is no text")
+    for name in _NUMBERS:
+        float(told[name])  # which an integer of JSON may be too large for
     return Epoch(**told)
 
 

@@ -108,6 +108,19 @@ def test_files_beside_the_two_of_the_check_stay(
     assert Path("found/mine.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["check.json", "check.html"])
+@pytest.mark.attack("Disks")
+def test_a_file_of_the_users_own_is_not_replaced(
+    petclassify: Run, drawn_pets: Path, name: str
+) -> None:
+    Path("found").mkdir()
+    Path("found", name).write_text("mine")
+    done = petclassify("data", "check", drawn_pets, "--out", "found")
+    assert done.code == ExitCode.USAGE
+    assert f"found/{name}: is there" in done.err
+    assert Path("found", name).read_text() == "mine"
+
+
 def test_a_list_that_may_have_been_edited_is_not_replaced(
     petclassify: Run, drawn_pets: Path, feature_cache: Path
 ) -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,21 @@ def test_a_database_damaged_in_the_middle_is_started_anew(
 
 
 @pytest.mark.attack("Disks")
+@pytest.mark.parametrize(
+    "vectors", ["zeroblob(9999)", "zeroblob(3)", "printf('%09999d', 0)", "NULL"]
+)
+@pytest.mark.attack("Disks")
+def test_a_row_that_holds_no_features_is_as_none(
+    tmp_path: Path, backbone: Backbone, vectors: str
+) -> None:
+    cache = FeatureCache.open(tmp_path, backbone).with_engine("one")
+    features = np.ones((2, 2, backbone.num_features), np.float32)
+    cache.put(["a", "b"], features)
+    with closing(sqlite3.connect(cache.path)) as connection, connection:
+        connection.execute(f"UPDATE features SET vectors = {vectors} WHERE digest = 'a'")
+    assert cache.known(["a", "b"], views=1) == {"b"}
+
+
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, backbone: Backbone) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(EnvironmentFault, match="Choose another with --cache DIR"):

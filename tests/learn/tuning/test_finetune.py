@@ -219,6 +219,20 @@ def test_the_arithmetic_asked_for_is_taken() -> None:
     assert all(parameter.grad is None for parameter in module.parameters())
 
 
+@pytest.mark.attack("Disks")
+def test_the_preview_replaces_its_own_picture_and_none_of_the_users(
+    petclassify: Callable[..., Outcome], drawn_pets: Path
+) -> None:
+    command = ("data", "preview", drawn_pets, "--image-size", "32")
+    assert [petclassify(*command).code for _ in range(2)] == [0, 0]
+    Image.new("RGB", (8, 8)).save("preview.png")
+    before = Path("preview.png").read_bytes()
+    done = petclassify(*command)
+    assert done.code == 2
+    assert "preview.png: is there" in done.err
+    assert Path("preview.png").read_bytes() == before
+
+
 def test_the_preview_shows_plain_and_changed_photos(
     petclassify: Callable[..., Outcome], drawn_pets: Path
 ) -> None:
