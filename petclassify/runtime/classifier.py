@@ -175,9 +175,4 @@ def read_photo(photo: Photo, resize: Resize) -> Image.Image:
             f"{type(photo).__name__}; Image.fromarray makes one of an RGB array"
         )
     source = Path(photo) if isinstance(photo, str) else photo
-    if not isinstance(source, Path | bytes):
-        raise TypeError(
-            "one photo is a path, the bytes of an image file, or a Pillow image, "
-            f"not a {type(photo).__name__}"
-        )
     return read_image(source, shortest_side=resize.shorter_side)

@@ -35,7 +35,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_what_is_no_photo_is_told_what_one_is(photo: Path) -> None:
-    with pytest.raises(TypeError, match=r"one photo is a path, .* not a list"):
+    with pytest.raises(TypeError, match=r"a photo is a path, .*, not list"):
         Classifier.load(SHIPPED).predict([photo])  # type: ignore[arg-type]
 
 

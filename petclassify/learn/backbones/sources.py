@@ -54,10 +54,10 @@ def require_hub(backbone: str) -> None:
         at_hand = [name for name, package in PACKAGED_WEIGHTS.items() if _installed(package)]
         raise EnvironmentFault(
             f"the pretrained weights of {backbone} are not on this machine, and the hub "
-            f"({constants.ENDPOINT}) cannot be reached. Use --backbone "
+            f"({constants.ENDPOINT}) cannot be reached. Use "
             f"{at_hand[0] if at_hand else 'tf_efficientnet_lite0'}, whose weights come with the "
-            "install, or --weights FILE (.safetensors or .pth), or --weights none --unfreeze all "
-            "to train from scratch"
+            "install, or train with --weights FILE (.safetensors or .pth), or with --weights none "
+            "--unfreeze all, from scratch"
         )
 
 

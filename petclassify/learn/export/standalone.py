@@ -8,9 +8,8 @@ In front of a model file's own graph stands what `images.photo.to_pixels` does: 
 cut out and resampled as Pillow does it. Resampling along one side is a matrix product, whose
 matrix the graph computes from the photo's size by Pillow's formula: first along the width,
 then along the height, rounded to whole values after each. So the pixels are Pillow's own in
-every runtime, but for the rare one that lies between two levels. (Of some photos that are
-higher than wide, Pillow 13 brings the height down first; that moves pixels by a level.) The
-operator Resize is not used: its antialiasing needs a later opset.
+every runtime, but for the rare one that lies between two levels. The operator Resize is not
+used: its antialiasing needs a later opset.
 
 In 8 bits a network is not smooth: one pixel that is off by one level may move an unsure
 probability by a few hundredths, so the gate is wider there.

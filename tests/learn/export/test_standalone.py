@@ -27,7 +27,9 @@ def standalone_of(model: Path, resize: Resize) -> bytes:
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize(("shorter_side", "crop"), [(256, 224), (28, 28), (200, 224)])
-@pytest.mark.parametrize("size", [(400, 300), (97, 31), (224, 224), (999, 1500), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(400, 300), (97, 31), (224, 224), (999, 1500), (300, 400), (1, 1)]
+)
 def test_the_graph_resamples_as_pillow_does(
     interpolation: Interpolation, shorter_side: int, crop: int, size: tuple[int, int]
 ) -> None:
