@@ -25,6 +25,8 @@ def label_ends(axes: Any, ends: Sequence[End]) -> None:  # noqa: ANN401
 
     Call it when the scales and limits of the axes are final.
     """
+    from matplotlib.patheffects import withStroke
+
     points_a_pixel = 72 / axes.figure.dpi
     placed: list[tuple[float, float, float]] = []  # left, right, height
     for end in sorted(ends, key=lambda end: -end.y):
@@ -43,4 +45,5 @@ def label_ends(axes: Any, ends: Sequence[End]) -> None:  # noqa: ANN401
             va="center",
             color=end.colour,
             fontweight=end.weight,
+            path_effects=[withStroke(linewidth=4, foreground="white")],  # over lines and grids
         )
