@@ -81,7 +81,8 @@ def catalogue_lines(catalogue: Catalogue, width: int) -> Iterator[str]:
             start += f"  {name}"
         yield start
     yield ""
-    yield "petclassify networks 'resnet*'  lists names; petclassify networks NAME  shows its layers"
+    yield "petclassify networks 'resnet*'  lists names"
+    yield "petclassify networks resnet18   shows its layers"
 
 
 def _filled(names: Sequence[str], width: int) -> list[str]:

@@ -20,7 +20,7 @@ from petclassify.learn.export.export import check_parity, export_run
 from petclassify.learn.frozen import engines
 from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request
-from petclassify.learn.train import _way_on_told, train
+from petclassify.learn.train import train
 from petclassify.report.evaluate import evaluate
 
 FILES = {
@@ -269,11 +269,20 @@ def test_ten_real_photos_a_class_reach_96_percent(
     assert found.judged.metrics.accuracy >= 0.96
 
 
-def test_only_whoever_stops_a_run_is_told_how_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, DataError])
+def test_only_whoever_stops_a_run_is_told_how_it_goes_on(
+    drawn_pets: Path,
+    tmp_path: Path,
+    feature_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ending: type[BaseException],
+) -> None:
+    def end(*_: object) -> None:
+        raise ending
+
+    monkeypatch.setattr("petclassify.learn.train.save_checkpoint", end)
     caplog.set_level("INFO")
-    with pytest.raises(DataError), _way_on_told():
-        raise DataError("unusable")
-    assert caplog.text == ""
-    with pytest.raises(KeyboardInterrupt), _way_on_told():
-        raise KeyboardInterrupt
-    assert "train --resume goes on" in caplog.text
+    with pytest.raises(ending):
+        run(TrainConfig(drawn_pets, out=tmp_path / "run", cache=feature_cache))
+    assert ("train --resume goes on" in caplog.text) == (ending is KeyboardInterrupt)
