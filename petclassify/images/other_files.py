@@ -65,11 +65,14 @@ def unread_photos(folder: Path) -> str:
 
 def _others_below(folder: Path) -> Iterator[Path]:
     """The files that are neither hidden nor called like images."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(filter(is_shown, folders))
+    ahead = [folder]  # a folder at a time: before Python 3.12 os.walk's recursion ends at 1,000
+    while ahead:
+        place, folders, names = next(os.walk(ahead.pop()), ("", [], []))
         for name in sorted(names):
             if is_shown(name) and not is_image_name(name):
                 yield Path(place, name)
+        below = [Path(place, name) for name in sorted(folders, reverse=True) if is_shown(name)]
+        ahead += [path for path in below if not path.is_symlink()]
 
 
 def _begins_as_image(path: Path) -> bool:

@@ -139,25 +139,28 @@ def walk_past_faults(
 ) -> Iterator[Path | UnlistableError]:
     """Walk as `walk_images` does; a folder that cannot be listed is yielded as its error."""
     visited = set() if visited is None else visited
-    try:
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in visited:
-            return
-        visited.add(identity)
-        folders, images = list_folder(folder)
-    except UnlistableError as error:
-        yield error
-        return
-    except OSError as error:
-        yield _unlistable(folder, error)
-        return
-    subfolders = frozenset(folders)
-    for path in sorted([*folders, *images], key=lambda path: path.name):
-        if path not in subfolders:
+    ahead = [(folder, True)]  # the next one last; no recursion, which ends at 1,000 folders
+    while ahead:
+        path, is_folder = ahead.pop()
+        if not is_folder:
             yield path
-        elif is_closed is None or not is_closed(path):
-            yield from walk_past_faults(path, visited, is_closed)
+            continue
+        try:
+            status = path.stat()
+            identity = (status.st_dev, status.st_ino)
+            if identity in visited:
+                continue
+            visited.add(identity)
+            folders, images = list_folder(path)
+        except UnlistableError as error:
+            yield error
+            continue
+        except OSError as error:
+            yield _unlistable(path, error)
+            continue
+        found = [(image, False) for image in images]
+        found += [(sub, True) for sub in folders if is_closed is None or not is_closed(sub)]
+        ahead += sorted(found, key=lambda one: one[0].name, reverse=True)
 
 
 def _unlistable(folder: Path, error: OSError) -> UnlistableError:

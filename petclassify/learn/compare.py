@@ -30,7 +30,7 @@ from petclassify.config import (
     default_fit,
     default_weights,
 )
-from petclassify.errors import PetclassifyError, UsageError
+from petclassify.errors import ModelError, PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Index, read_index
 from petclassify.learn import zoo
@@ -162,6 +162,16 @@ def _trained(config: TrainConfig) -> Compared:
 
 
 def _read(network: str, folder: RunFolder) -> Compared:
+    try:
+        return _read_whole(network, folder)
+    except (LookupError, ValueError, TypeError, AttributeError, OSError, csv.Error) as error:
+        raise ModelError(
+            f"{folder.path}: this run's files are edited or damaged. Remove the folder, and the "
+            "same command trains the network anew"
+        ) from error
+
+
+def _read_whole(network: str, folder: RunFolder) -> Compared:
     figures = folder.read_json("metrics.json")
     asked = folder.read_json("config.json")
     size = int(asked["image_size"])

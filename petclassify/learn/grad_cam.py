@@ -41,10 +41,19 @@ class GradCam:
         """Open a run's checkpoint, and the model file whose predictions are explained.
 
         Raises:
-            ModelError: one of them is missing or refused.
+            ModelError: one of them is missing or refused, or they are of two runs.
 
         """
-        return cls(load_checkpoint(checkpoint), Classifier.load(model))
+        trained, classifier = load_checkpoint(checkpoint), Classifier.load(model)
+        about = classifier.info
+        of_file = about.class_names, about.preprocessing, about.network, about.training
+        resize, name = trained.backbone.resize, trained.backbone.name
+        if of_file != (trained.class_names, resize, name, trained.training):
+            raise ModelError(
+                f"{model}: its network needs gradients to be explained, and {checkpoint} is of "
+                "another run. Give the folder of the model's own run with --model"
+            )
+        return cls(trained, classifier)
 
     def explain(self, photo: Photo) -> Explanation:
         """Classify one photo and show where the network looked.

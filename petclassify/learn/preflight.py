@@ -36,6 +36,11 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
+    if config.cache is not None and config.cache.resolve().is_relative_to(index.root.resolve()):
+        raise UsageError(
+            f"{config.cache}: lies in the data set, where nothing is written. Choose another "
+            "--cache"
+        )
     for finding in overlooked(index.root):
         log.warning("%s", finding)
     if config.exclude is not None:

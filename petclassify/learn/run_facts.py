@@ -28,7 +28,7 @@ def asked(config: TrainConfig) -> dict[str, Any]:
     from_file = config.weights not in {"pretrained", "none"}
     return asdict(config) | {
         "data": str(config.data.resolve()),
-        "weights": str(Path(config.weights).resolve()) if from_file else config.weights,
+        "weights": _named_by_content(Path(config.weights)) if from_file else config.weights,
         "out": None if config.out is None else str(config.out.resolve()),
         "cache": None if config.cache is None else str(config.cache.resolve()),
         "exclude": None if config.exclude is None else _named_by_content(config.exclude),
@@ -89,7 +89,7 @@ def training_facts(
 
 
 def _named_by_content(path: Path) -> str:
-    """So that a run that goes on notices an edited list."""
+    """So that a run that goes on notices an edited list, or other weights under the same name."""
     return f"{path.resolve()} (SHA-256 {digest_file(path)})"
 
 

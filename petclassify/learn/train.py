@@ -103,7 +103,7 @@ def _train_into(
             config,
             backbone,
             frozen,
-            lambda found: folder.write_json("data.json", found.to_dict()),
+            folder.tell_data,
         )
     search: HeadSearch | None = None
     head: Candidate | None = None
@@ -135,6 +135,7 @@ def _train_into(
         engine = None if frozen is None else frozen.cache.engine
         facts = resolved(config, folder.path, backbone, engine, search, tuned)
         folder.write_json("config.json", facts)
+        folder.write_json("data.json", dataset.to_dict())
         folder.write_history(search, () if tuned is None else tuned.state.epochs)
         folder.draw_curves(search, None if tuned is None else tuned.state)
         folder.write_predictions(dataset, shipped.members, shipped.probabilities)
@@ -187,7 +188,8 @@ def _run_folder(config: TrainConfig, index: Index) -> Iterator[RunFolder]:
         place = new_place(config.out, name)
     with place as path:
         folder = RunFolder(path)
-        folder.write_json("config.json", asked(config))
+        if not (path / "config.json").exists():  # else it was asked the same, and may say more
+            folder.write_json("config.json", asked(config))
         log.info("run: %s", path)
         yield folder
 

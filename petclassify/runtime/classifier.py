@@ -140,6 +140,7 @@ class Classifier:
         if (
             probabilities.shape != (len(pixels), len(self.class_names))
             or familiarity.shape != (len(pixels),)
+            or not np.all(probabilities >= 0)
             or not np.all(np.abs(probabilities.sum(axis=1) - 1) < _SUM_TOLERANCE)
             or not np.all((familiarity >= 0) & (familiarity <= 1))
         ):

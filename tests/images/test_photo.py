@@ -283,3 +283,19 @@ def test_negative_numbers_of_an_array_are_black() -> None:
     read = np.asarray(to_rgb(Image.fromarray(values)))
     assert read[0, 0, 0] == 60_000 >> 8
     assert read[1, 1, 0] == 0
+
+
+def test_of_a_high_strip_only_the_window_is_made_wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (7000, 70, 3), dtype=np.uint8)
+    strip, resize_whole = Image.fromarray(noise), Image.Image.resize
+    middle = strip.crop((0, 3000, 70, 4000))
+    rows: list[int] = []
+
+    def resized(image: Image.Image, size: tuple[int, int], *how: object, **box: object) -> object:
+        rows.append(size[1])
+        return resize_whole(image, size, *how, **box)
+
+    monkeypatch.setattr(Image.Image, "resize", resized)
+    for resize in (Resize(585, 512, "lanczos"), Resize(70, 35, "bicubic")):
+        np.testing.assert_array_equal(to_pixels(strip, resize), to_pixels(middle, resize))
+    assert max(rows) <= 512

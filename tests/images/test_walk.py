@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.digests import digest_file
+from petclassify.images.other_files import unread_photos
 from petclassify.images.walk import walk_images
 
 Make = Callable[..., list[Path]]
@@ -54,3 +57,27 @@ def test_every_format_is_found_under_each_of_its_usual_names(tmp_path: Path) -> 
     for name in names:
         (tmp_path / name).touch()
     assert {path.name for path in walk_images(tmp_path)} == names
+
+
+def test_folders_are_walked_as_deep_as_they_can_be_named(
+    make_photos: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photo,) = make_photos(tmp_path / "real", 1)
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    for _ in range(1200):
+        Path("a").mkdir()
+        os.chdir("a")
+    Path("photo.png").symlink_to(photo)
+    Path("photo.heic").touch()
+    os.chdir(tmp_path)
+    try:
+        (found,) = walk_images(Path("deep"))
+        assert len(found.parts) == 1202
+        assert "1 .heic" in unread_photos(Path("deep"))
+    finally:
+        for depth in range(1200, 0, -1):  # pytest's own clearing up is recursive too
+            place = Path("deep", *["a"] * depth)
+            for entry in place.iterdir():
+                entry.unlink()
+            place.rmdir()

@@ -90,6 +90,15 @@ def test_a_network_that_fails_does_not_lose_the_others(compare: Run) -> None:
     assert list(kept["failures"]) == ["zoo/nin"]
 
 
+def test_an_edited_run_is_named_with_the_way_on(compare: Run) -> None:
+    assert compare("zoo/lenet5").code == 0
+    for content in ("{}", '{"val": {"per_class": 5}, "seconds": 7}'):
+        Path("c/zoo-lenet5/metrics.json").write_text(content)
+        done = compare("zoo/lenet5")
+        assert done.code == ExitCode.MODEL, done.err
+        assert "Remove the folder" in done.err.splitlines()[-1]
+
+
 def test_if_all_fail_the_command_fails_as_they_do(compare: Run) -> None:
     done = compare("zoo/nin")
     assert done.code == ExitCode.USAGE

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from petclassify.errors import NoActivationMapsError
+from petclassify.errors import ModelError, NoActivationMapsError
 from petclassify.learn.backbones.backbone import FeatureExtractor, empty_backbone
 from petclassify.learn.grad_cam import GradCam, gradient_map
 from petclassify.learn.network import Network
@@ -93,3 +93,13 @@ def test_the_command_falls_back_on_gradients(
     with Image.open(Path("explained") / f"{photo.stem}.png") as picture:
         assert picture.mode == "RGB"
     assert "where it looked" in Path("run/report.html").read_text()
+
+
+def test_a_checkpoint_of_another_run_explains_nothing(
+    fit: Callable[..., TrainResult], copied: Callable[[Path], Path]
+) -> None:
+    first, second = fit(unfreeze="none").run, fit("other", unfreeze="none", seed=1).run
+    mixed = copied(first)
+    (mixed / "checkpoint.safetensors").write_bytes((second / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="is of another run"):
+        GradCam.load(mixed / "checkpoint.safetensors", mixed)

@@ -280,6 +280,21 @@ def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.attack("Model files")
+def test_probabilities_below_none_are_refused_though_they_sum_to_one(tmp_path: Path) -> None:
+    model = toy_model()
+    (softmax,) = (node for node in model.graph.node if node.op_type == "Softmax")
+    softmax.output[0] = "shares"
+    shifted = helper.make_node("Add", ["shares", "shift"], ["probabilities"])
+    model.graph.node.insert(list(model.graph.node).index(softmax) + 1, shifted)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([-5, 5]), "shift"))
+    for most in (node for node in model.graph.node if node.op_type == "ReduceMax"):
+        most.input[0] = "shares"
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="no probabilities"):
+        Classifier.load(tmp_path).run(np.ones((1, 8, 8, 3), np.uint8))
+
+
+@pytest.mark.attack("Model files")
 def test_a_familiarity_that_is_none_is_refused(tmp_path: Path) -> None:
     model = toy_model()
     (most,) = (node for node in model.graph.node if node.op_type == "ReduceMax")

@@ -8,7 +8,8 @@ square of a photo, by the channel means and deviations of the photos that they l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -101,7 +102,8 @@ def load_backbone(name: str, weights: str, image_size: int | None = None) -> Bac
         load_zoo_tensors(backbone.extractor, name, Path(weights))
         return backbone
     build = _window_arguments(name, image_size)
-    network = load_pretrained(name, weights, **build)
+    with _window_faults_named(name, image_size):
+        network = load_pretrained(name, weights, **build)
     return _from_timm(name, network, image_size)
 
 
@@ -125,9 +127,10 @@ def empty_backbone(name: str, image_size: int | None) -> Backbone:
         crop = image_size or zoo.entry_of(name).window
         extractor = FeatureExtractor(network, *_PLAIN)
         return _as_backbone(name, extractor, Resize(crop, crop, "bilinear"))
-    bare: nn.Module = timm.create_model(
-        name, pretrained=False, **_window_arguments(name, image_size)
-    )
+    with _window_faults_named(name, image_size):
+        bare: nn.Module = timm.create_model(
+            name, pretrained=False, **_window_arguments(name, image_size)
+        )
     return _from_timm(name, bare, image_size)
 
 
@@ -163,13 +166,26 @@ def _as_backbone(name: str, extractor: FeatureExtractor, resize: Resize) -> Back
     extractor.eval().requires_grad_(requires_grad=False)
     pixels = torch.zeros(1, crop, crop, 3, dtype=torch.uint8)
     try:
-        with torch.inference_mode():
+        with _window_faults_named(name, crop), torch.inference_mode():
             num_features = int(extractor(pixels).shape[1])
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"{name} cannot take {crop} x {crop} pixels: {first_line(error)}"
-        ) from error
+    except (RuntimeError, IndexError) as error:
+        raise _no_window_of(name, crop, error) from error
     return Backbone(name, extractor, num_features, resize)
+
+
+@contextmanager
+def _window_faults_named(name: str, side: int | None) -> Iterator[None]:
+    """Networks tell by assertions which windows they cannot take, some when they are built."""
+    try:
+        yield
+    except AssertionError as error:
+        if side is None:
+            raise
+        raise _no_window_of(name, side, error) from error
+
+
+def _no_window_of(name: str, side: int, error: Exception) -> UsageError:
+    return UsageError(f"{name} cannot take {side} x {side} pixels: {first_line(error)}")
 
 
 def _window_arguments(name: str, image_size: int | None) -> dict[str, int]:

@@ -50,7 +50,7 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         prefer: the name of an engine chosen before, which is taken unraced if it is here.
 
     Raises:
-        ModelError: the weights give features that are not finite.
+        ModelError: the weights give features that are not finite, or nothing but zeros.
 
     """
     builders = _builders(module, pixels.shape[1:])
@@ -59,9 +59,10 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
     pixels = pixels[:RACE_PHOTOS]
     expected = _torch_run(module, autocast=False)(pixels)
-    if not np.isfinite(expected).all():
+    if not np.isfinite(expected).all() or not expected.any():
+        what = "all zero" if np.isfinite(expected).all() else "not finite numbers"
         raise ModelError(
-            "the backbone's weights give features that are not finite numbers. Use other weights: "
+            f"the backbone's weights give features that are {what}. Use other weights: "
             "--weights pretrained, or another FILE"
         )
     best: Engine | None = None

@@ -29,7 +29,7 @@ from petclassify.learn.backbones.weights import digest_weights
 log = logging.getLogger(__name__)
 
 # Raise it when the same photo would give other pixels or features than before.
-FORMAT = 3
+FORMAT = 4
 _WAIT_S = 60.0
 
 

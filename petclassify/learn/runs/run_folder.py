@@ -84,6 +84,11 @@ class RunFolder:
         """Write one of the JSON files."""
         write_whole(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
 
+    def tell_data(self, found: Dataset) -> None:
+        """Write data.json, but not while it is open whether a run goes on with these photos."""
+        if not self.state.exists():
+            self.write_json("data.json", found.to_dict())
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Read one of the JSON files.
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.images.photo import read_pixels
-from petclassify.learn.backbones.backbone import _from_timm, load_backbone
+from petclassify.learn.backbones.backbone import _from_timm, empty_backbone, load_backbone
 from petclassify.learn.backbones.weights import digest_weights, load_pretrained, read_state_dict
 
 # ImageNet-1k: domestic cats and wild relatives, domestic dogs.
@@ -61,6 +61,12 @@ def test_another_window_reaches_networks_with_positions(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), path)
     assert load_backbone("vit_tiny_patch16_224", str(path), 160).pixels_shape == (160, 160, 3)
+
+
+@pytest.mark.parametrize("name", ["nest_tiny", "twins_pcpvt_small", "mvitv2_tiny"])
+def test_a_window_that_a_network_cannot_be_built_for_is_named(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} cannot take 100 x 100 pixels"):
+        empty_backbone(name, 100)
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])

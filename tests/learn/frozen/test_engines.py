@@ -47,6 +47,15 @@ def test_weights_that_give_no_numbers_are_refused(pixels: np.ndarray) -> None:
         engines.fastest_engine(Broken().eval(), pixels)
 
 
+def test_weights_of_nothing_but_zeros_are_refused(pixels: np.ndarray) -> None:
+    class Empty(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.float().mean(dim=(1, 2)) * 0
+
+    with pytest.raises(ModelError, match="all zero"):
+        engines.fastest_engine(Empty().eval(), pixels)
+
+
 def test_an_engine_that_gives_no_numbers_loses(
     backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

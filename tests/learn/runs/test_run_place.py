@@ -150,6 +150,15 @@ def test_a_run_folder_inside_the_data_set_is_refused_before_anything_is_written(
     assert sorted(path.name for path in here.iterdir()) == ["cats", "dogs"]
 
 
+def test_a_cache_inside_the_data_set_is_refused(
+    here: Path, make_photos: Callable[..., list[Path]]
+) -> None:
+    for name in ("cats", "dogs"):
+        make_photos(here / name, 4)
+    with pytest.raises(UsageError, match="lies in the data set"):
+        check_request(replace(CONFIG, data=Path(), cache=Path("cache")))
+
+
 def test_a_place_that_cannot_be_a_folder_is_one_line(here: Path) -> None:
     (here / "file").write_text("mine")
     for out in (here / "file", here / "file" / "run"):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from petclassify import Classifier
 from petclassify.config import FitConfig, Resize, TrainConfig
@@ -128,10 +128,23 @@ def test_resume_refuses_photos_that_changed(
     fit: Fit, drawn_pets: Path, copied: Callable[[Path], Path]
 ) -> None:
     data = copied(drawn_pets)
-    fit(epochs=1, data=data)
+    run = fit(epochs=1, data=data).run
+    before = {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()}
     next((data / "cats").iterdir()).unlink()
     with pytest.raises(UsageError, match="its photos are not those"):
         fit(epochs=1, data=data, resume=True)
+    assert {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()} == before
+
+
+def test_resume_refuses_other_weights_of_the_same_name(
+    fit: Fit, weights: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(weights.read_bytes())
+    fit(epochs=1, weights=str(mine))
+    save_file({name: value * 2 for name, value in load_file(weights).items()}, mine)
+    with pytest.raises(UsageError, match=r"other options \(--weights\)"):
+        fit(epochs=1, weights=str(mine), resume=True)
 
 
 def test_levers_without_open_layers_are_refused(fit: Fit) -> None:
