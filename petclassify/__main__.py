@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+    from typer import Typer
     from typer._click import Context
 
 _ERROR = "error:"
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+_SHOWING_SECONDS = 1.0
 
 
 def main() -> None:
@@ -37,15 +39,30 @@ def main() -> None:
     debug = "--debug" in sys.argv
     _prepare_process(debug)
     from petclassify.cli import app
-    from petclassify.terminal import coloured
 
     try:
         _handle_signals(_stop)
+        code = _run(app, debug)
+        _handle_signals(_end_at_once)  # there is nothing left to unwind
+    except Stopped:
+        _end_stopped()
+    if _signals_taken:
+        _end_stopped()
+    # A last collection over all of torch's objects would take a second, for nothing.
+    gc.disable()
+    gc.freeze()
+    sys.exit(code)
+
+
+def _run(app: Typer, debug: bool) -> int | None:
+    """Run the command, and say why it failed if it did; the exit code."""
+    from petclassify.terminal import coloured
+
+    code: int | None
+    try:
         arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
         code = app(arguments, prog_name="petclassify", standalone_mode=False)
         sys.stdout.flush()
-    except Stopped:
-        _end_stopped()
     except Exception as error:
         if _signals_taken:  # what they raised came out as another
             _end_stopped()
@@ -55,13 +72,7 @@ def main() -> None:
         if message.startswith(_ERROR):
             message = coloured(_ERROR, "red", sys.stderr) + message.removeprefix(_ERROR)
         sys.stderr.write(f"{message}\n")
-    if _signals_taken:
-        _end_stopped()
-    _handle_signals(_end_at_once)  # there is nothing left to unwind
-    # A last collection over all of torch's objects would take a second, for nothing.
-    gc.disable()
-    gc.freeze()
-    sys.exit(code)
+    return code
 
 
 class Stopped(BaseException):
@@ -107,11 +118,18 @@ def _pass_over_stopped(unraisable: UnraisableHookArgs) -> None:
 
 
 def _end_stopped() -> NoReturn:
-    sys.stderr.write("\nstopped\n")
-    sys.stderr.flush()
-    sys.stdout.flush()
-    # A worker deep in a network would keep an orderly exit waiting.
-    os._exit(128 + _signals_taken[0])
+    """Show what is still to be shown, where it can be, and end with the signal's code."""
+    from threading import Timer
+
+    code = 128 + _signals_taken[0]
+    try:
+        Timer(_SHOWING_SECONDS, os._exit, [code]).start()  # the reader may have gone to sleep
+        sys.stderr.write("\nstopped\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+    finally:  # also where stdout is full
+        # A worker deep in a network would keep an orderly exit waiting.
+        os._exit(code)
 
 
 def _prepare_process(debug: bool) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from petclassify.errors import EnvironmentFault
@@ -14,6 +14,12 @@ from petclassify.errors import EnvironmentFault
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+# Of disks of other kinds: a file that is mounted by itself, names or locks that they do not know,
+# a share that is gone.
+_UNFIT = {
+    *(errno.EBUSY, errno.EINVAL, errno.EILSEQ, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP),
+    *(errno.ENOTCONN, errno.ETIMEDOUT),
+}
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -45,7 +51,8 @@ def written_whole(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("r+b") as stream:  # Windows flushes only what it may write
                 os.fsync(stream.fileno())
-            temporary.chmod(0o666 & ~_umask())
+            with suppress(OSError):  # shares and sticks may know no permissions, or whose they are
+                temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -78,7 +85,7 @@ def disk_faults_named(path: Path) -> Iterator[None]:
                 f"{path}: the disk is full; nothing half-written is left. Free some space "
                 "and run the command again"
             ) from error
-        if error.errno in _FORBIDDEN | _IN_THE_WAY:
+        if error.errno in _FORBIDDEN | _IN_THE_WAY | _UNFIT:
             raise EnvironmentFault(
                 f"{path}: cannot be written ({error.strerror}). Choose another folder"
             ) from error

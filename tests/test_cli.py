@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -261,6 +264,64 @@ main()
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, check=False
     )
     assert done.stdout.startswith(b"gone on")
+    assert done.returncode == ExitCode.TERMINATED, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_whose_reader_reads_no_longer(
+    tmp_path: Path, make_photos, number: signal.Signals
+) -> None:
+    make_photos(tmp_path / "many", 400)
+    command = [sys.executable, "-m", "petclassify", "predict", str(tmp_path / "many")]
+    with subprocess.Popen(
+        [*command, "--format", "jsonl"], cwd=REPOSITORY, stdout=subprocess.PIPE, pipesize=4096
+    ) as running:
+        assert running.stdout is not None
+        unread = array.array("i", [0])
+        while unread[0] < 3000:
+            time.sleep(0.05)
+            fcntl.ioctl(running.stdout, termios.FIONREAD, unread)
+        time.sleep(0.5)  # until it is full
+        running.send_signal(number)
+        try:
+            assert running.wait(5) == 128 + number
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [
+        'print("a row", end=""); os.kill(os.getpid(), signal.SIGTERM)',
+        "raise Interrupting",
+    ],
+    ids=["stdout full", "while a failure is told"],
+)
+def test_a_signal_at_the_end_of_a_command_is_no_traceback(stops: str) -> None:
+    script = f"""
+import os, signal, sys
+from petclassify.__main__ import main
+from petclassify.errors import DataError
+import petclassify.runtime.predict as room
+class Interrupting(DataError):
+    def __str__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "none"
+def stopped(*given, **named):
+    {stops}
+room.predict = stopped
+sys.argv = ["petclassify", "predict", "x.jpg"]
+main()
+"""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
     assert done.returncode == ExitCode.TERMINATED, done.stderr
     assert b"Traceback" not in done.stderr
 

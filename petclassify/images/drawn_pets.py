@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ def draw_pets(folder: Path, count: int, seed: int) -> None:
         unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
             _fill(unfinished, count, seed)
-            unfinished.chmod(0o755)
+            with suppress(OSError):  # see files.written_whole
+                unfinished.chmod(0o755)
             os.replace(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -6,6 +6,7 @@ left behind therefore bars nobody.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from petclassify.errors import UsageError
 from petclassify.files import disk_faults_named
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -32,9 +35,12 @@ def claimed(lock_file: Path, busy: str = "") -> Iterator[None]:
     lock = FileLock(lock_file)
     with disk_faults_named(lock_file):
         try:
-            lock.acquire(timeout=0 if busy else -1)
+            lock.acquire(timeout=0)
         except Timeout as error:
-            raise UsageError(busy) from error
+            if busy:
+                raise UsageError(busy) from error
+            log.info("waiting for another command, which holds %s", lock_file)
+            lock.acquire()
     try:
         yield
     finally:

@@ -36,9 +36,15 @@ from petclassify.images.index import Index, read_index
 from petclassify.learn import zoo
 from petclassify.learn.backbones.backbone import require_known
 from petclassify.learn.backbones.layer_table import describe_network
+from petclassify.learn.claims import claimed
 from petclassify.learn.preflight import check_request
 from petclassify.learn.runs.run_folder import RunFolder
-from petclassify.learn.runs.run_place import require_outside
+from petclassify.learn.runs.run_place import (
+    LOCK,
+    clear_half_written,
+    require_outside,
+    whole_names,
+)
 from petclassify.learn.train import train
 from petclassify.report.comparison import Compared, Comparison, draw_comparison
 from petclassify.runtime.classifier import Classifier
@@ -99,11 +105,24 @@ def compare(config: CompareConfig) -> Comparison:
         require_known(network)
     require_outside(config.data, config.out)
     config = replace(config, photos=_listing(read_index(config.data)))
-    earlier = _open_folder(config)
+    _finished_before(config)  # a folder of something else is left as it is
+    with disk_faults_named(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
+    busy = f"{config.out}: another command is at work there. Wait for it, or choose another --out"
+    with claimed(config.out / LOCK, busy):
+        clear_half_written(config.out)
+        finished = _finished_before(config)
+        if not finished:
+            _write(config, Comparison(_title(config), (), {}))
+        return _compare_into(config, finished)
+
+
+def _compare_into(config: CompareConfig, finished: Sequence[str]) -> Comparison:
+    """Compare in a folder that this process has claimed."""
     rows: list[Compared] = []
     failures: dict[str, str] = {}
     fault: Exception | None = None
-    for network in dict.fromkeys((*earlier, *config.networks)):
+    for network in dict.fromkeys((*finished, *config.networks)):
         try:
             rows.append(_trained(_train_config(config, network)))
         except Exception as error:
@@ -210,16 +229,14 @@ def _latency_ms(folder: RunFolder) -> float:
     return round(statistics.median(times[1:]), 3)
 
 
-def _open_folder(config: CompareConfig) -> list[str]:
-    """Make the folder, or make sure that its options are the same; what is finished in it."""
+def _finished_before(config: CompareConfig) -> list[str]:
+    """What is finished in the folder, after making sure that its options are the same."""
     path = config.out / "comparison.json"
     asked = _asked(config)
     if not path.exists():
         with disk_faults_named(config.out):
-            config.out.mkdir(parents=True, exist_ok=True)
-            if any(config.out.iterdir()):
+            if config.out.is_dir() and whole_names(config.out):
                 raise UsageError(f"{config.out}: not empty. Choose another --out, or remove it")
-        _write(config, Comparison(_title(config), (), {}))
         return []
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

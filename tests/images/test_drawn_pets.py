@@ -109,3 +109,15 @@ def _contours(picture: Image.Image) -> np.ndarray:
     strength = np.hypot(down, right).clip(max=30).ravel()
     spans = [(0, 96), (0, 96), (0, np.pi)]
     return np.sqrt(np.histogramdd(where, (3, 3, 12), spans, weights=strength)[0]).ravel()
+
+
+@pytest.mark.attack("Disks")
+def test_a_disk_that_knows_no_permissions_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    draw_pets(tmp_path / "pets", count=2, seed=0)
+    assert len(list((tmp_path / "pets").rglob("*.jpg"))) == 2

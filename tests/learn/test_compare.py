@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from petclassify.errors import ExitCode
+from petclassify.learn.claims import claimed
 from tests.conftest import Outcome
 
 Run = Callable[..., Outcome]
@@ -122,6 +123,25 @@ def test_a_folder_with_other_things_in_it_is_left_alone(compare: Run) -> None:
         done = compare("zoo/lenet5")
         assert done.code == ExitCode.USAGE
         assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.attack("Disks")
+def test_a_second_command_is_refused_while_the_first_is_at_work(compare: Run) -> None:
+    Path("c").mkdir()
+    with claimed(Path("c/.lock")):
+        done = compare("zoo/lenet5")
+    assert done.code == ExitCode.USAGE
+    assert done.err.startswith("error: c: another command is at work there")
+    assert list(Path("c").iterdir()) == []
+
+
+@pytest.mark.attack("Kills")
+def test_what_a_kill_at_its_first_write_leaves_bars_nothing(compare: Run) -> None:
+    Path("c").mkdir()
+    Path("c/.abcd1234.tmp").write_text("{")
+    Path("c/.lock").write_text("")
+    assert compare("zoo/lenet5").code == 0
+    assert not list(Path("c").glob(".*"))
 
 
 def test_a_file_in_place_of_the_folder_is_one_line(compare: Run) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 RUNS = Path("models")
 
-_LOCK = ".lock"
+LOCK = ".lock"
 _FREE_TO_CHANGE = {"out", "cache", "resume", "tensorboard"}
 _BEFORE_LEARNING = {"config.json", "data.json"}
 _HALF_WRITTEN = re.compile(r"\.[a-z0-9_]{8}\.tmp")  # what `files.written_whole` writes to
@@ -76,7 +76,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
 
     """
     path = out or _last_numbered(default_name)
-    if path is None or not path.exists() or (path.is_dir() and not _whole_names(path)):
+    if path is None or not path.exists() or (path.is_dir() and not whole_names(path)):
         log.info("nothing to resume at %s: a new run starts", path or RUNS / default_name)
         with new_place(path, default_name) as made:
             yield made
@@ -92,7 +92,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
             "Give the same ones with --resume, or train anew without it"
         )
     with _claimed_run(path):
-        _clear_half_written(path)
+        clear_half_written(path)
         yield path
 
 
@@ -123,7 +123,7 @@ def _claim_numbered(default_name: str, held: ExitStack) -> Path:
 
 def _claimed_run(path: Path) -> AbstractContextManager[None]:
     busy = f"{path}: another command is at work on this run. Wait for it, or choose another --out"
-    return claimed(path / _LOCK, busy)
+    return claimed(path / LOCK, busy)
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _faults_of_making(path: Path) -> Iterator[None]:
 
 def _is_free(path: Path) -> bool:
     """Whether a folder holds nothing, or only what a run writes before it learns anything."""
-    names = _whole_names(path)
+    names = whole_names(path)
     if not names:
         return True
     try:
@@ -152,14 +152,14 @@ def _is_free(path: Path) -> bool:
 def _emptied(path: Path) -> Path:
     for name in _BEFORE_LEARNING:
         (path / name).unlink(missing_ok=True)
-    _clear_half_written(path)
+    clear_half_written(path)
     return path
 
 
-def _whole_names(path: Path) -> set[str]:
+def whole_names(path: Path) -> set[str]:
     """What a folder holds besides the lock and half-written files of a run."""
     names = {entry.name for entry in path.iterdir()}
-    return {n for n in names if n != _LOCK and not _HALF_WRITTEN.fullmatch(n)}
+    return {n for n in names if n != LOCK and not _HALF_WRITTEN.fullmatch(n)}
 
 
 def _last_numbered(name: str) -> Path | None:
@@ -173,7 +173,7 @@ def _last_numbered(name: str) -> Path | None:
     return found[max(found)] if found else None
 
 
-def _clear_half_written(folder: Path) -> None:
+def clear_half_written(folder: Path) -> None:
     """Remove the temporary files of writes that a kill cut short."""
     for place in (folder, folder / "resume"):
         for entry in place.iterdir() if place.is_dir() else ():

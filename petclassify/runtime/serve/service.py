@@ -27,6 +27,9 @@ from petclassify.runtime.serve.intake import RETRY_AFTER, HeldBytes, Refusal
 from petclassify.runtime.serve.metrics import Metrics
 
 MOST_DRAWN_AT_ONCE = 16  # heat maps, waiting ones included
+LONGEST_PAUSE = (
+    1.0  # seconds between bodies; one may seem to take an hour if the process is stopped
+)
 
 Parsed = TypeVar("Parsed")
 
@@ -109,7 +112,8 @@ class Service:
         try:
             return await loop.run_in_executor(self._parser, parse)
         finally:
-            loop.call_later(loop.time() - start, self._may_parse.release)
+            pause = min(loop.time() - start, LONGEST_PAUSE)
+            loop.call_later(pause, self._may_parse.release)
 
     async def classify(self, photos: Sequence[Photo]) -> list[Outcome]:
         """Classify photos, all of one request.

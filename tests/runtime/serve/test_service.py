@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from petclassify.runtime.serve import service as room
 from petclassify.runtime.serve.service import Service
 from tests.runtime.serve.conftest import SHIPPED
 
@@ -29,3 +30,22 @@ def test_after_each_body_the_event_loop_has_as_long_for_itself() -> None:
         service.close()
     assert second_start - first_end > 0.09
     assert third_start - second_end > 0.09
+
+
+@pytest.mark.attack("Server")
+def test_a_process_that_was_stopped_midway_takes_bodies_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "LONGEST_PAUSE", 0.05)
+    service = Service(SHIPPED)
+
+    async def one_after_another() -> float:
+        await service.parse(lambda: time.sleep(1))  # as it looks from within
+        start = time.monotonic()
+        await service.parse(lambda: None)
+        return time.monotonic() - start
+
+    try:
+        assert asyncio.run(one_after_another()) < 0.5
+    finally:
+        service.close()
