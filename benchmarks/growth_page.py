@@ -16,7 +16,7 @@ BEGIN, END = "<!-- {}: begin, by benchmarks/growth.py -->", "<!-- {}: end -->"
 PLANNED = 10_000_000
 # The plan's machines, and what it takes for granted until it is measured on them.
 NODES, CORES_A_NODE, EFFICIENCY = 16, 16, 0.8
-LEAST_R2 = 0.8
+MIN_R2 = 0.8
 ROW_BYTES = 100  # of a CSV row of two classes
 NAME_BYTES = 200  # a photo's name in the command's memory, see runtime/ray_scoring.py
 
@@ -40,7 +40,7 @@ class Line:
     @property
     def is_slope(self) -> bool:
         """Whether the value grows with the photos, rather than wavers."""
-        return self.each > 0 and self.r2 >= LEAST_R2
+        return self.each > 0 and self.r2 >= MIN_R2
 
     def at(self, count: int) -> float:
         """The value at so many photos."""

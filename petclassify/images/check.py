@@ -44,7 +44,7 @@ from petclassify.images.photo import read_image, read_size
 
 RARE_SHARE = 1 / 3  # of the largest class
 FAR_OUT = 3.0  # widths of the middle half
-LEAST_FACTOR_PIXELS, LEAST_FACTOR_SIDES = 4.0, 2.0  # from the middle half, to be odd
+MIN_FACTOR_PIXELS, MIN_FACTOR_SIDES = 4.0, 2.0  # from the middle half, to be odd
 SMALL_SHARE = 0.5  # of the network's window
 USUALLY_SMALL = 0.1  # of the photos
 
@@ -157,8 +157,8 @@ def find_odd_sizes(
     if not photos:
         return (), ()
     width, height = np.array([photo.size for photo in photos], dtype=np.float64).T
-    pixels = _beyond(np.log(width * height), np.log(LEAST_FACTOR_PIXELS))
-    sides = _beyond(np.log(width / height), np.log(LEAST_FACTOR_SIDES))
+    pixels = _beyond(np.log(width * height), np.log(MIN_FACTOR_PIXELS))
+    sides = _beyond(np.log(width / height), np.log(MIN_FACTOR_SIDES))
     small = np.minimum(width, height) < SMALL_SHARE * window
     usual = bool(small.mean() > USUALLY_SMALL)
     odd: list[tuple[float, OddSize]] = []

@@ -3,7 +3,7 @@
 Each photo becomes a grey thumbnail of 16 x 16 pixels. Of that only the detail counts, a
 pixel's difference from the mean around it: two photos of one scene, or two T-shirts, share
 their light and dark halves, but not their edges. Two photos are near copies when their
-details correlate by LEAST_LIKENESS, as they are or mirrored.
+details correlate by MIN_LIKENESS, as they are or mirrored.
 
 A thumbnail splits into a part that a mirror leaves alone and one that it negates. With the
 products e and o of these, two photos correlate by e + o, and mirrored by e - o: one
@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 16
-LEAST_LIKENESS = 0.99
+MIN_LIKENESS = 0.99
 # A JPEG that is decoded at a fraction of its size carries that fraction's blocks; from four
 # times the thumbnail's size on they no longer tell it from its mirrored copy.
 DECODED_SIDE = 4 * SIDE
-_LEAST_CONTRAST = 1.0  # grey levels of detail; less is a plain colour, like every other one
+_MIN_CONTRAST = 1.0  # grey levels of detail; less is a plain colour, like every other one
 _AT_ONCE = 4096  # photos whose details are worked out together
-_MOST_COMPARED = 2_000_000  # pairs at once: 8 MiB, several times
+_MAX_COMPARED = 2_000_000  # pairs at once: 8 MiB, several times
 
 Thumbnails = NDArray[np.uint8]
 Details = NDArray[np.float32]
@@ -68,11 +68,11 @@ def near_pairs(thumbnails: Thumbnails) -> Iterator[NearPair]:
         for start in range(0, max(count, 1), _AT_ONCE)
     ]
     even, odd = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    height = max(1, _MOST_COMPARED // max(count, 1))
+    height = max(1, _MAX_COMPARED // max(count, 1))
     for start in range(0, count, height):
         rows = slice(start, start + height)
         likeness = even[rows] @ even[start:].T + np.abs(odd[rows] @ odd[start:].T)
-        for first, second in np.argwhere(np.triu(likeness >= LEAST_LIKENESS, k=1)).tolist():
+        for first, second in np.argwhere(np.triu(likeness >= MIN_LIKENESS, k=1)).tolist():
             found = min(float(likeness[first, second]), 1.0)
             yield NearPair(start + first, start + second, found)
 
@@ -109,7 +109,7 @@ def _details(grey: Details) -> tuple[Details, Details]:
             detail -= framed[:, y : y + SIDE, x : x + SIDE] / 9
     detail -= detail.mean(axis=(1, 2), keepdims=True)
     length = np.linalg.norm(detail, axis=(1, 2), keepdims=True)
-    detail *= np.where(length < _LEAST_CONTRAST * SIDE, 0, 1 / np.maximum(length, 1e-6))
+    detail *= np.where(length < _MIN_CONTRAST * SIDE, 0, 1 / np.maximum(length, 1e-6))
     left, right = detail[:, :, : SIDE // 2], detail[:, :, : SIDE // 2 - 1 : -1]
     even, odd = (left + right) / np.sqrt(2), (left - right) / np.sqrt(2)
     shape = (len(grey), SIDE * SIDE // 2)

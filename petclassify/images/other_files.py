@@ -25,7 +25,7 @@ _IMAGE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*|....ftypavi[fs]", re.DOTALL
 )
 _HEAD_BYTES = 16
-_MOST_OPENED = 1000  # files whose names are no image's
+_MAX_OPENED = 1000  # files whose names are no image's
 
 
 def is_heic(head: bytes) -> bool:
@@ -54,7 +54,7 @@ def unread_photos(folder: Path) -> str:
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds if kind in UNREAD_PHOTOS)
     found = [f"{counts} file(s), which are not read. Convert them to JPEG"] if counts else []
     odd = [path for path in others if path.suffix.lower() not in UNREAD_PHOTOS]
-    misnamed = [path for path in odd[:_MOST_OPENED] if _begins_as_image(path)]
+    misnamed = [path for path in odd[:_MAX_OPENED] if _begins_as_image(path)]
     if misnamed:
         found.append(
             f"{len(misnamed)} image(s) that are not read since their names do not end as those of "

@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif"}
     | {".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
 )
-_MOST_NAMES = 10_000
+_MAX_NAMES = 10_000
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
@@ -72,7 +72,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """
     import difflib
 
-    lower = {other.lower(): other for other in itertools.islice(names, _MOST_NAMES)}
+    lower = {other.lower(): other for other in itertools.islice(names, _MAX_NAMES)}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.7)
     return lower[near[0]] if near else None
 

@@ -20,7 +20,7 @@ from petclassify.report.metrics import share_interval
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c00")
 _MARKERS = "os^Dvp"
 _LONG_NAME = 30
-_LEAST_BUBBLE, _BUBBLE_PER_MB = 30.0, 5.0
+_MIN_BUBBLE, _BUBBLE_PER_MB = 30.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     bubbles, curves = figure.subplots(1, 2)
     for place, one in enumerate(comparison.rows):
         colour = _COLOURS[place % len(_COLOURS)]
-        area = _LEAST_BUBBLE + _BUBBLE_PER_MB * one.size_bytes / 1e6
+        area = _MIN_BUBBLE + _BUBBLE_PER_MB * one.size_bytes / 1e6
         marker = _MARKERS[place // len(_COLOURS) % len(_MARKERS)]
         at = one.seconds, 100 * one.val_accuracy
         bubbles.scatter(*at, s=area, color=colour, alpha=0.6, linewidth=0, clip_on=False)

@@ -17,13 +17,13 @@ from petclassify.report.metrics import percent
 from petclassify.runtime.classifier import Classifier
 
 PICTURES = 32
-MOST_KNOWN = 0.1
+MAX_KNOWN = 0.1
 
 
 def doubt_of_unknown(classifier: Classifier) -> Iterator[str]:
     """Say, in a sentence, that pictures of nothing are called known, if they are."""
     known = float(np.mean([classifier.predict(picture).known for picture in _pictures()]))
-    if known > MOST_KNOWN:
+    if known > MAX_KNOWN:
         yield (
             f"Of {PICTURES} pictures of nothing, noise and colour gradients, it calls "
             f"{percent(known, 0)} known: do not count on it to say unknown."

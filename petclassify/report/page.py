@@ -32,7 +32,7 @@ from petclassify.report.metrics import (
     share_interval,
     uncalibrated,
 )
-from petclassify.report.verdict import LEAST_ACCURACY, HeldOut, reach_verdict
+from petclassify.report.verdict import MIN_ACCURACY, HeldOut, reach_verdict
 from petclassify.runtime.explain import Explainer, Explanation
 from petclassify.runtime.model_file import ModelInfo, model_name
 
@@ -166,7 +166,7 @@ def render_report(report: Report) -> bytes:
         metrics=metrics,
         before=before,
         verdict=reach_verdict(judged, report.held_out, report.findings),
-        least_accuracy=LEAST_ACCURACY,
+        min_accuracy=MIN_ACCURACY,
         accuracy_interval=share_interval(int(right.sum()), metrics.count),
         loss_interval=mean_interval(judged.losses),
         known_share=float(known.mean()),

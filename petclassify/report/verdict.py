@@ -16,10 +16,10 @@ import numpy as np
 from petclassify.report.judged import Judged
 from petclassify.report.metrics import ece_by_chance, percent, share_interval
 
-LEAST_ACCURACY = 0.9
+MIN_ACCURACY = 0.9
 ENOUGH_PHOTOS = 200  # below, accuracy is known to within several points only
-GREATEST_ECE = 0.05
-LEAST_KNOWN = 0.95
+MAX_ECE = 0.05
+MIN_KNOWN = 0.95
 SURE = 0.9
 
 
@@ -110,12 +110,12 @@ def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
             f"Only {metrics.count:,} photos were judged, so its true accuracy may lie anywhere "
             f"between {percent(low)} and {percent(high)}."
         )
-    if low < LEAST_ACCURACY:
+    if low < MIN_ACCURACY:
         yield f"It may be wrong on {percent(1 - low)} of photos like these. Is that acceptable?"
     yield from _weak_classes(judged)
-    if metrics.ece > max(GREATEST_ECE, ece_by_chance(judged.probabilities)):
+    if metrics.ece > max(MAX_ECE, ece_by_chance(judged.probabilities)):
         yield f"Its probabilities are off by {percent(metrics.ece)} on average."
-    if judged.known.mean() < LEAST_KNOWN:
+    if judged.known.mean() < MIN_KNOWN:
         yield f"It calls {percent(1 - judged.known.mean())} of these photos unknown, which is many."
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hostile_images import MOST_MEBIBYTES, MOST_SECONDS, largest, measure
+from benchmarks.hostile_images import MAX_MEBIBYTES, MAX_SECONDS, largest, measure
 from tests.reliability import Attacks
 
 SIDE = 7000  # pixels: 49 megapixels
@@ -27,7 +27,7 @@ def test_the_largest_photo_of_every_kind_keeps_to_the_limits(
     over = []
     for cost in costs:
         # Of the processor, since other tests share the machine.
-        fits = cost.processor_seconds <= MOST_SECONDS and cost.mebibytes <= MOST_MEBIBYTES
+        fits = cost.processor_seconds <= MAX_SECONDS and cost.mebibytes <= MAX_MEBIBYTES
         over += [] if fits and "exit" not in cost.outcome else [cost]
         attack.made(1, not fits, under="of the largest size")
         attack.cost(cost.name, cost.processor_seconds, cost.mebibytes)

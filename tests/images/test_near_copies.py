@@ -52,7 +52,7 @@ def test_pairs_far_apart_in_a_large_set_are_found(monkeypatch: pytest.MonkeyPatc
     thumbnails[1200] = thumbnails[10]
     thumbnails[700] = thumbnails[600][:, ::-1]
     for most in (8_000_000, 300_000, 1):  # compared at once: with all, with many, with one
-        monkeypatch.setattr("petclassify.images.near_copies._MOST_COMPARED", most)
+        monkeypatch.setattr("petclassify.images.near_copies._MAX_COMPARED", most)
         monkeypatch.setattr("petclassify.images.near_copies._AT_ONCE", min(most, 1000))
         pairs = [(pair.first, pair.second) for pair in near_pairs(thumbnails)]
         assert pairs == [(10, 1200), (600, 700)]

@@ -25,7 +25,7 @@ from petclassify.learn.zoo.layers import AtLeast
 
 Shape = tuple[int, ...]
 _BYTES = 4  # of a float32
-_MOST_DIGITS = 6  # of a side; torch counts a network's numbers in 64 bits
+_MAX_DIGITS = 6  # of a side; torch counts a network's numbers in 64 bits
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def parse_shape(text: str) -> Shape:
 
 
 def _is_side(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _MOST_DIGITS and int(text) > 0
+    return text.isdecimal() and len(text) <= _MAX_DIGITS and int(text) > 0
 
 
 def _shown(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:

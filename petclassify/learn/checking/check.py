@@ -29,8 +29,8 @@ from petclassify.learn.head.logistic import search_head
 from petclassify.learn.progress import track
 from petclassify.report.check_result import CheckResult, LabelCheck
 
-_LEAST_ACCURACY = 0.7  # below, most doubts are the classifier's own
-_LEAST_OF_CLASS = 2  # distinct photos, so that a head that did not see one has seen another
+_MIN_ACCURACY = 0.7  # below, most doubts are the classifier's own
+_MIN_OF_CLASS = 2  # distinct photos, so that a head that did not see one has seen another
 
 
 def check(config: TrainConfig, index: Index) -> CheckResult:
@@ -55,12 +55,12 @@ def check(config: TrainConfig, index: Index) -> CheckResult:
     labels = None
     if too_few:
         notes += (
-            f"labels were not judged: the class {too_few} has fewer than {_LEAST_OF_CLASS} "
+            f"labels were not judged: the class {too_few} has fewer than {_MIN_OF_CLASS} "
             "distinct photos that can be read",
         )
     else:
         labels = _check_labels(files, index.class_names, frozen, config.seed)
-        if labels.accuracy < _LEAST_ACCURACY:
+        if labels.accuracy < _MIN_ACCURACY:
             notes += (
                 f"the classifier shares only {labels.accuracy:.0%} of the labels, so what it "
                 "says of them is worth little; another --backbone may tell the classes apart",
@@ -100,7 +100,7 @@ def _too_few(files: FileCheck, class_names: Sequence[str]) -> str | None:
     labels = [class_names.index(photo.class_name) for photo in files.photos]
     distinct = distinct_per_class(labels, files.groups)
     return next(
-        (name for label, name in enumerate(class_names) if distinct[label] < _LEAST_OF_CLASS), None
+        (name for label, name in enumerate(class_names) if distinct[label] < _MIN_OF_CLASS), None
     )
 
 

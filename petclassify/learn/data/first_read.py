@@ -19,7 +19,7 @@ from petclassify.learn.data.ahead import decoded_ahead
 from petclassify.learn.progress import track
 
 _PHOTOS_AHEAD = 128
-_LEAST_STD = 1 / 255  # of a channel that is the same everywhere
+_MIN_STD = 1 / 255  # of a channel that is the same everywhere
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FirstRead:
         """Mean and standard deviation of each channel over photos, in shares of white."""
         moments = np.array([self.moments[digest] for digest in digests], np.float64).mean(axis=0)
         mean = moments[0]
-        std = np.sqrt(np.maximum(moments[1] - mean**2, _LEAST_STD**2))
+        std = np.sqrt(np.maximum(moments[1] - mean**2, _MIN_STD**2))
         return mean.tolist(), std.tolist()
 
 

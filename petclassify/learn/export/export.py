@@ -55,8 +55,8 @@ log = logging.getLogger(__name__)
 PARITY_PHOTOS = 64
 MAX_DIFFERENCE = 1e-3
 MAX_HALF_DIFFERENCE = 1e-2  # with weights that are rounded to float16
-MOST_JUDGED = 2000  # validation photos that judge an int8 file
-LEAST_JUDGED = 200  # photos, or 99.5 % of them would be all
+MAX_JUDGED = 2000  # validation photos that judge an int8 file
+MIN_JUDGED = 200  # photos, or 99.5 % of them would be all
 _BATCH_SIZE = 8  # small batches stay in the processor's cache: three times faster than one of 64
 
 Read = TypeVar("Read")
@@ -196,9 +196,9 @@ def _in_int8(
     order = np.random.default_rng(0).permutation(len(pixels))
     floats = onnx.load_from_string(content)
     quantised = halve_weights(quantise(floats, pixels[order]))  # of what stays in float
-    judged, pixels = _read_pixels(_spread([*val], MOST_JUDGED), MOST_JUDGED, resize)
+    judged, pixels = _read_pixels(_spread([*val], MAX_JUDGED), MAX_JUDGED, resize)
     labels = np.array([model.class_names.index(val[photo]) for photo in judged])
-    missing = LEAST_JUDGED - len(judged)
+    missing = MIN_JUDGED - len(judged)
     if missing > 0 and train:
         log.warning("int8: only %d validation photos; training photos judge it too", len(judged))
         others = _spread(train, missing)

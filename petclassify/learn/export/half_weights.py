@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-_LEAST_VALUES = 256  # smaller tensors are not worth a node
+_MIN_VALUES = 256  # smaller tensors are not worth a node
 _QUANTISERS = {"QuantizeLinear", "DequantizeLinear"}
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -32,7 +32,7 @@ def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type != TensorProto.FLOAT or tensor.name in scales:
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size < _LEAST_VALUES or not np.all(np.abs(values) <= _LARGEST):
+        if values.size < _MIN_VALUES or not np.all(np.abs(values) <= _LARGEST):
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_float16"))

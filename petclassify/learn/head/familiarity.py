@@ -39,8 +39,8 @@ KNOWN_SHARE = 0.99
 MAX_FITTED_PHOTOS = 6000  # that are clustered; more make the same few prototypes
 _ENOUGH_HELD_OUT = 100  # for one in a hundred to be one of them
 _SLACK = 1e-4  # for engines that round otherwise
-_LEAST_OF_CLASS = 20
-_LEAST_TYPICAL = 1e-3
+_MIN_OF_CLASS = 20
+_MIN_TYPICAL = 1e-3
 _DECIMALS = 5  # near-copies of a photo count once
 _ITERATIONS = 20  # further ones move the centres, not what is known
 
@@ -103,11 +103,11 @@ def familiarity_by(scale: Familiarity, features: Features) -> NDArray[np.float64
 
 
 def spread_over_classes(labels: Labels, count: int) -> NDArray[np.int64]:
-    """About so many places, in order, from all over; a rare class keeps _LEAST_OF_CLASS."""
+    """About so many places, in order, from all over; a rare class keeps _MIN_OF_CLASS."""
     chosen = []
     for label in np.unique(labels):
         places = np.flatnonzero(labels == label)
-        share = max(round(count * len(places) / len(labels)), _LEAST_OF_CLASS)
+        share = max(round(count * len(places) / len(labels)), _MIN_OF_CLASS)
         picked = np.linspace(0, len(places) - 1, min(share, len(places)))
         chosen.append(places[picked.astype(np.int64)])
     return np.sort(np.concatenate(chosen))
@@ -151,7 +151,7 @@ def _scaled(prototypes: Features, cosines: Features) -> Familiarity:
     if 1 < count < _ENOUGH_HELD_OUT:
         error = float(np.std(cosines, ddof=1)) * math.sqrt(1 + 1 / count)
         least = min(least, float(np.mean(cosines)) - float(t.ppf(KNOWN_SHARE, count - 1)) * error)
-    typical = max(median, _LEAST_TYPICAL)
+    typical = max(median, _MIN_TYPICAL)
     threshold = float(np.clip(least / typical - _SLACK, 0, 1))
     log.info("familiarity: %d prototypes; known from %.3f on", len(prototypes), threshold)
     if threshold == 0:

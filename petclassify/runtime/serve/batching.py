@@ -28,7 +28,7 @@ from petclassify.images.photo import count_decoded_pixels
 from petclassify.runtime.classifier import Classifier, Prediction
 from petclassify.runtime.scoring import BATCH_SIZE, score_batch
 
-Photo = bytes | NDArray[np.uint8]  # a file, or a window (height, width, 3) that is fitted already
+Upload = bytes | NDArray[np.uint8]  # a file, or a window (height, width, 3) that is fitted already
 Outcome = Prediction | ImageError
 
 MAX_DECODED_PIXELS = 4 * MAX_PIXELS
@@ -64,7 +64,7 @@ class PixelBudget:
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    photo: Photo
+    photo: Upload
     outcome: Future[Outcome] = field(default_factory=Future)
 
 
@@ -109,7 +109,7 @@ class Batcher:
         """How many photos no worker has taken yet."""
         return self._waiting
 
-    def submit(self, photos: Sequence[Photo]) -> list[Future[Outcome]]:
+    def submit(self, photos: Sequence[Upload]) -> list[Future[Outcome]]:
         """Queue photos, all or none; each future holds an outcome or the model's failure.
 
         Raises:
@@ -174,7 +174,7 @@ class Batcher:
         for job, outcome in zip(batch, outcomes, strict=True):
             job.outcome.set_result(outcome)
 
-    def _window(self, photo: Photo) -> NDArray[np.uint8] | ImageError:
+    def _window(self, photo: Upload) -> NDArray[np.uint8] | ImageError:
         """What the network sees of a photo, or why it sees nothing."""
         if isinstance(photo, np.ndarray):
             return photo

@@ -97,7 +97,7 @@ class _Parser(h11.Connection):
 class GuardedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, which hangs up on those who keep it waiting."""
 
-    most_connections = MAX_CONNECTIONS
+    max_connections = MAX_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -105,7 +105,7 @@ class GuardedProtocol(H11Protocol):
         self._overdue: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._sends_no_more = False
-        if len(self.connections) > self.most_connections:
+        if len(self.connections) > self.max_connections:
             transport.write(_TOO_MANY)
             transport.close()
         else:
@@ -174,6 +174,6 @@ class GuardedProtocol(H11Protocol):
         self.transport.close()
 
 
-def guarded_protocol(most_connections: int) -> type[Any]:
+def guarded_protocol(max_connections: int) -> type[Any]:
     """The protocol class with its limit, which uvicorn leaves no other way to pass."""
-    return type("Protocol", (GuardedProtocol,), {"most_connections": most_connections})
+    return type("Protocol", (GuardedProtocol,), {"max_connections": max_connections})

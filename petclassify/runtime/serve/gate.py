@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from petclassify.runtime.serve.answers import JsonAnswer
 from petclassify.runtime.serve.metrics import Metrics
 
-MOST_LOGGED = 200  # characters of a path
+MAX_LOGGED = 200  # characters of a path
 HUNG_UP = 499  # nginx's number for it; nobody receives it
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -123,7 +123,7 @@ class Gate:
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "method": scope["method"],
-            "path": scope["path"][:MOST_LOGGED],
+            "path": scope["path"][:MAX_LOGGED],
             "status": status,
             "ms": round(seconds * 1000, 1),
             "photos": scope.get("state", {}).get("photos", 0),

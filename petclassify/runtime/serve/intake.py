@@ -77,7 +77,7 @@ class HeldBytes:
 
 @asynccontextmanager
 async def body_of(
-    request: Request, memory: HeldBytes, most_bytes: int = MAX_BODY_BYTES
+    request: Request, memory: HeldBytes, max_bytes: int = MAX_BODY_BYTES
 ) -> AsyncIterator[bytes]:
     """Read a request's body; it counts as held until the block ends.
 
@@ -89,8 +89,8 @@ async def body_of(
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":  # a bomb may be in it, and photos are compressed already
         raise Refusal(415, "encoded_body", f"the body is {encoding}; send it without that encoding")
-    if int(request.headers.get("content-length", 0)) > most_bytes:
-        raise _too_large(most_bytes)
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise _too_large(max_bytes)
     chunks: list[bytes] = []
     held = 0
     start = asyncio.get_running_loop().time()
@@ -98,8 +98,8 @@ async def body_of(
         try:
             async with asyncio.timeout(BODY_SECONDS) as deadline:
                 async for chunk in request.stream():
-                    if held + len(chunk) > most_bytes:
-                        raise _too_large(most_bytes)
+                    if held + len(chunk) > max_bytes:
+                        raise _too_large(max_bytes)
                     memory.take(len(chunk))
                     held += len(chunk)
                     chunks.append(chunk)
@@ -115,8 +115,8 @@ async def body_of(
         memory.give_back(held)
 
 
-def _too_large(most_bytes: int) -> Refusal:
-    return Refusal(413, "body_too_large", f"the request is larger than {most_bytes // 2**20} MiB")
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, "body_too_large", f"the request is larger than {max_bytes // 2**20} MiB")
 
 
 @dataclass(frozen=True)

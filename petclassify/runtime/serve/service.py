@@ -22,11 +22,11 @@ from petclassify.runtime.model_file import (
     refusals_named,
 )
 from petclassify.runtime.scoring import THREADS_IN_NETWORK
-from petclassify.runtime.serve.batching import Batcher, Outcome, Photo, QueueFullError
+from petclassify.runtime.serve.batching import Batcher, Outcome, QueueFullError, Upload
 from petclassify.runtime.serve.intake import RETRY_AFTER, HeldBytes, Refusal
 from petclassify.runtime.serve.metrics import Metrics
 
-MOST_DRAWN_AT_ONCE = 16  # heat maps, waiting ones included
+MAX_DRAWN_AT_ONCE = 16  # heat maps, waiting ones included
 LONGEST_PAUSE = (
     1.0  # seconds between bodies; one may seem to take an hour if the process is stopped
 )
@@ -101,7 +101,7 @@ class Service:
         """
         if not self.explains:
             raise Refusal(404, "no_heat_map", "this model's network makes no activation maps")
-        if self._drawing >= MOST_DRAWN_AT_ONCE:
+        if self._drawing >= MAX_DRAWN_AT_ONCE:
             raise _busy()
 
     async def parse(self, parse: Callable[[], Parsed]) -> Parsed:
@@ -115,7 +115,7 @@ class Service:
             pause = min(loop.time() - start, LONGEST_PAUSE)
             loop.call_later(pause, self._may_parse.release)
 
-    async def classify(self, photos: Sequence[Photo]) -> list[Outcome]:
+    async def classify(self, photos: Sequence[Upload]) -> list[Outcome]:
         """Classify photos, all of one request.
 
         Raises:
