@@ -27,9 +27,8 @@ from petclassify.runtime.serve.intake import RETRY_AFTER, HeldBytes, Refusal
 from petclassify.runtime.serve.metrics import Metrics
 
 MAX_DRAWN_AT_ONCE = 16  # heat maps, waiting ones included
-LONGEST_PAUSE = (
-    1.0  # seconds between bodies; one may seem to take an hour if the process is stopped
-)
+# Seconds between bodies; of a process that was stopped midway, one would seem to take hours.
+MAX_PAUSE = 1.0
 
 Parsed = TypeVar("Parsed")
 
@@ -112,7 +111,7 @@ class Service:
         try:
             return await loop.run_in_executor(self._parser, parse)
         finally:
-            pause = min(loop.time() - start, LONGEST_PAUSE)
+            pause = min(loop.time() - start, MAX_PAUSE)
             loop.call_later(pause, self._may_parse.release)
 
     async def classify(self, photos: Sequence[Upload]) -> list[Outcome]:
