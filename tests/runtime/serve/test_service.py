@@ -36,7 +36,7 @@ def test_after_each_body_the_event_loop_has_as_long_for_itself() -> None:
 def test_a_process_that_was_stopped_midway_takes_bodies_again_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(room, "MAX_PAUSE", 0.05)
     service = Service(SHIPPED)
 
     async def one_after_another() -> float:
