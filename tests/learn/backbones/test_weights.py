@@ -230,5 +230,5 @@ def test_a_hub_out_of_reach_ends_soon_and_names_three_ways(
     assert time.monotonic() - start < 5
     assert done.returncode == EnvironmentFault.exit_code
     assert done.stderr.count("\n") == 1
-    for way in ("--backbone tf_efficientnet_lite0", "--weights FILE", "--weights none"):
+    for way in ("Use tf_efficientnet_lite0", "--weights FILE", "--weights none"):
         assert way in done.stderr
