@@ -9,14 +9,11 @@ no network profits from earlier runs.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
 import os
 import shutil
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,13 +27,13 @@ from petclassify.config import (
     default_fit,
     default_weights,
 )
-from petclassify.errors import ModelError, PetclassifyError, UsageError
+from petclassify.errors import PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Index, read_index
 from petclassify.learn import zoo
 from petclassify.learn.backbones.backbone import require_known
-from petclassify.learn.backbones.layer_table import describe_network
 from petclassify.learn.claims import claimed
+from petclassify.learn.compared import read_compared
 from petclassify.learn.preflight import check_request
 from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.runs.run_place import (
@@ -47,11 +44,8 @@ from petclassify.learn.runs.run_place import (
 )
 from petclassify.learn.train import train
 from petclassify.report.comparison import Compared, Comparison, draw_comparison
-from petclassify.runtime.classifier import Classifier
 
 log = logging.getLogger(__name__)
-
-_LATENCY_PHOTOS = 20
 
 
 @dataclass(frozen=True)
@@ -177,56 +171,7 @@ def _trained(config: TrainConfig) -> Compared:
         if config.weights == "pretrained":  # else the features of an interrupted run cost nothing
             shutil.rmtree(config.cache, ignore_errors=True)
         train(config, check_request(config))
-    return _read(config.backbone, folder)
-
-
-def _read(network: str, folder: RunFolder) -> Compared:
-    try:
-        return _read_whole(network, folder)
-    except (LookupError, ValueError, TypeError, AttributeError, OSError, csv.Error) as error:
-        raise ModelError(
-            f"{folder.path}: this run's files are edited or damaged. Remove the folder, and the "
-            "same command trains the network anew"
-        ) from error
-
-
-def _read_whole(network: str, folder: RunFolder) -> Compared:
-    figures = folder.read_json("metrics.json")
-    asked = folder.read_json("config.json")
-    size = int(asked["image_size"])
-    table = describe_network(network, (3, size, size), len(figures["val"]["per_class"]))
-    with folder.history.open(encoding="utf-8", newline="") as stream:
-        curve = [float(row["val_accuracy"]) for row in csv.DictReader(stream) if row["epoch"]]
-    val, test, seconds = figures["val"], figures.get("test", {}), figures["seconds"]
-    return Compared(
-        network=network,
-        weights=str(asked["weights"]),
-        image_size=size,
-        epochs=len(curve),
-        seconds=round(seconds["total"] - seconds["report"], 3),
-        val_count=int(val["count"]),
-        val_accuracy=float(val["accuracy"]),
-        val_log_loss=float(val["log_loss"]),
-        test_accuracy=test.get("accuracy"),
-        test_log_loss=test.get("log_loss"),
-        latency_ms=_latency_ms(folder),
-        parameters=table.parameters,
-        macs=table.macs,
-        size_bytes=folder.model.stat().st_size,
-        val_curve=tuple(curve),
-    )
-
-
-def _latency_ms(folder: RunFolder) -> float:
-    """The median over a few validation photos, after one to warm up."""
-    classifier = Classifier.load(folder.model)
-    photos = [folder.data_root() / name for name in folder.photos_of("val")[:_LATENCY_PHOTOS]]
-    times = []
-    for photo in [photos[0], *photos]:
-        start = time.perf_counter()
-        classifier.predict(photo)
-        times.append(1000 * (time.perf_counter() - start))
-    return round(statistics.median(times[1:]), 3)
+    return read_compared(config.backbone, folder)
 
 
 def _finished_before(config: CompareConfig) -> list[str]:
