@@ -43,6 +43,7 @@ from petclassify.learn.runs.run_place import (
     whole_names,
 )
 from petclassify.learn.train import train
+from petclassify.learn.tuning.processes import is_under_torchrun
 from petclassify.report.comparison import Compared, Comparison, draw_comparison
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def compare(config: CompareConfig) -> Comparison:
         PetclassifyError: why the last network failed, if all of them did.
 
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if is_under_torchrun():
         raise UsageError("compare runs in one process: its networks would wait for one another")
     for network in config.networks:
         require_known(network)

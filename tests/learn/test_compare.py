@@ -180,7 +180,9 @@ def test_without_a_test_split_val_is_compared(
 
 
 def test_several_processes_are_refused(compare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    told = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
     assert compare("zoo/lenet5").code == ExitCode.USAGE
 
 

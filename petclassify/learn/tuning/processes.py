@@ -24,12 +24,17 @@ _TOLD_BY_TORCHRUN = {"TORCHELASTIC_RUN_ID", "WORLD_SIZE", "RANK", "LOCAL_WORLD_S
 _PATIENCE = datetime.timedelta(days=2)  # the first process may decode millions of photos
 
 
+def is_under_torchrun() -> bool:
+    """Whether this process is one of several; other launchers set some of the same variables."""
+    return os.environ.keys() >= _TOLD_BY_TORCHRUN
+
+
 class Processes:
     """The processes of this run."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        under_torchrun = os.environ.keys() >= _TOLD_BY_TORCHRUN  # other launchers set some of it
+        under_torchrun = is_under_torchrun()
         self.size = int(os.environ["WORLD_SIZE"]) if under_torchrun else 1
         self.rank = int(os.environ["RANK"]) if under_torchrun else 0
         self._local_size = int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun else 1
