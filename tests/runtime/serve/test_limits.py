@@ -110,7 +110,7 @@ def test_a_slow_line_that_keeps_up_is_waited_for(
     start_server: Start, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "BODY_SECONDS", 0.3)
-    monkeypatch.setattr(intake, "SLOWEST_BYTES_PER_SECOND", len(photo))
+    monkeypatch.setattr(intake, "SLOWEST_BYTES_PER_SECOND", len(photo) // 8)
     client = start_server(Service(SHIPPED))
 
     def slowly() -> Iterator[bytes]:

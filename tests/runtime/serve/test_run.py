@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -35,14 +35,12 @@ def test_a_signal_lets_requests_finish_and_takes_no_more(
             connection.sendall(head.encode() + photo[:100])
             assert server.ask("/livez").status == 200  # so the request before it was seen
             server.process.send_signal(number)
-            time.sleep(0.4)
-            with pytest.raises(ConnectionRefusedError):
-                server.ask("/livez")
+            wait_until_none_is_taken(server.port)
             connection.sendall(photo[100:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         start = time.monotonic()
         assert server.process.wait(10) == code
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 5
     assert "Traceback" not in "".join(server.log)
 
 
@@ -55,11 +53,21 @@ def test_a_second_signal_ends_at_once() -> None:
             )
             assert server.ask("/livez").status == 200
             server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
+            wait_until_none_is_taken(server.port)
             assert server.process.poll() is None
             server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(2) == -signal.SIGTERM
+            assert server.process.wait(5) == -signal.SIGTERM
     assert "Traceback" not in "".join(server.log)
+
+
+def wait_until_none_is_taken(port: int) -> None:
+    """Until the server has closed the socket that it listens on."""
+    deadline = time.monotonic() + 10
+    with suppress(ConnectionError):
+        while True:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_requests_that_outlast_the_grace_are_told_that_the_server_stops() -> None:
@@ -77,7 +85,9 @@ def test_requests_that_outlast_the_grace_are_told_that_the_server_stops() -> Non
             connection.sendall(
                 b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
             )
-            time.sleep(0.3)
+            with closing(socket.create_connection(("127.0.0.1", port))) as later:
+                later.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert later.recv(100)  # so the request before it was seen
             process.send_signal(signal.SIGTERM)
             assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
         _, errors = process.communicate(timeout=10)
@@ -135,15 +145,17 @@ def test_few_open_files_mean_few_connections_not_a_crash(files: int, tmp_path: P
         assert process.stdout is not None
         address = "127.0.0.1", int(process.stdout.readline().rpartition(b":")[2])
         held = [socket.socket() for _ in range(200)]
-        for connection in held:  # all at once, not one when the last is accepted
-            connection.setblocking(False)
-            connection.connect_ex(address)
-        time.sleep(1.5)
-        told = [connection for connection in held if b" 503 " in said_to(connection)]
-        for connection in held:
-            connection.close()
         try:
-            assert told
+            for connection in held:  # all at once, not one when the last is accepted
+                connection.setblocking(False)
+                connection.connect_ex(address)
+            deadline = time.monotonic() + 30
+            while not any(b" 503 " in said_to(connection) for connection in held):
+                assert time.monotonic() < deadline
+                held.append(socket.create_connection(address, timeout=5))
+                held[-1].setblocking(False)
+            for connection in held:
+                connection.close()
             with closing(socket.create_connection(address, timeout=5)) as connection:
                 connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
