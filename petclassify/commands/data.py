@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from petclassify.augmentation_options import takes_augmentation
 from petclassify.commands.shared import (
     TRAIN_MODULES,
     collect_from_now_on,
@@ -31,7 +32,6 @@ from petclassify.options import (
     FigureFormatOption,
     ImageSizeOption,
     SeedOption,
-    takes_augmentation,
 )
 from petclassify.printing import check_lines
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from petclassify.augmentation_options import takes_augmentation
 from petclassify.commands.shared import (
     TRAIN_MODULES,
     collect_from_now_on,
@@ -31,7 +32,6 @@ from petclassify.options import (
     MaxBadOption,
     SeedOption,
     require_numbers,
-    takes_augmentation,
 )
 from petclassify.printing import catalogue_lines, comparison_lines, layer_lines
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from petclassify.augmentation_options import takes_augmentation
 from petclassify.commands.shared import (
     TRAIN_MODULES,
     collect_from_now_on,
@@ -63,7 +64,6 @@ from petclassify.options import (
     WeightDecayOption,
     WeightsOption,
     require_numbers,
-    takes_augmentation,
 )
 from petclassify.printing import figure_lines
 
