@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 # Raise it when the same photo would give other pixels or features than before.
 FORMAT = 4
 _WAIT_S = 60.0
+_KEEP = """
+INSERT INTO features VALUES (?1, ?2, ?3)
+ON CONFLICT (engine, digest) DO UPDATE SET vectors = excluded.vectors
+WHERE typeof(vectors) != 'blob' OR length(vectors) % ?4 != 0
+    OR length(vectors) <= length(excluded.vectors)
+"""
 
 
 def cache_folder(chosen: Path | None) -> Path:
@@ -103,19 +109,22 @@ class FeatureCache:
         return here.intersection(digests)
 
     def put(self, digests: Sequence[str], features: Features) -> None:
-        """Keep a batch, (N, views, num_features), all of it or nothing."""
+        """Keep a batch, (N, views, num_features), all of it or nothing.
+
+        Another run that needs fewer views of the same photo takes none away.
+        """
         rows = [
             (self.engine, digest, np.ascontiguousarray(row, dtype="<f4").tobytes())
             for digest, row in zip(digests, features, strict=True)
         ]
         with self._connected() as connection, connection:
-            connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+            connection.executemany(_KEEP, [(*row, self._bytes_per_view) for row in rows])
 
     def get(self, digests: Sequence[str], views: int) -> Features:
         """Read features in the given order, (N, views, num_features).
 
         Raises:
-            KeyError: a photo is not in the cache with as many views.
+            EnvironmentFault: a photo is not in the cache with as many views, as it was before.
 
         """
         features = np.empty((len(digests), views, self.num_features), dtype=np.float32)
@@ -126,7 +135,10 @@ class FeatureCache:
                     (self.engine, digest),
                 ).fetchone()
                 if row is None or len(row[0]) < views * self._bytes_per_view:
-                    raise KeyError(digest)
+                    raise EnvironmentFault(
+                        f"{self.path}: the feature cache was emptied meanwhile. Run the command "
+                        "again"
+                    )
                 vectors = np.frombuffer(row[0], dtype="<f4").reshape(-1, self.num_features)
                 features[place] = vectors[:views]
         return features

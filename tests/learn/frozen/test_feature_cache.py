@@ -40,8 +40,19 @@ def test_features_come_back_as_they_went_in(tmp_path: Path, backbone: Backbone) 
     np.testing.assert_array_equal(cache.get(["c", "a"], 2), features[[2, 0]].astype(np.float32))
     np.testing.assert_array_equal(cache.get(["b"], 1), features[[1], :1].astype(np.float32))
     assert cache.known(["a", "z"], views=2) == {"a"}
-    with pytest.raises(KeyError):
+    with pytest.raises(EnvironmentFault, match="emptied meanwhile"):
         cache.get(["z"], 1)
+
+
+@pytest.mark.attack("Kills")
+def test_a_run_that_needs_fewer_views_takes_none_from_another(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    mine, other = (FeatureCache.open(tmp_path, backbone) for _ in range(2))
+    features = np.random.default_rng(0).normal(size=(1, 2, backbone.num_features))
+    mine.put(["a"], features.astype(np.float32))
+    other.put(["a"], features[:, :1].astype(np.float32))  # it had begun when there were none
+    np.testing.assert_array_equal(mine.get(["a"], 2), features.astype(np.float32))
 
 
 def test_another_window_network_or_weights_is_another_cache(
@@ -224,6 +235,8 @@ def test_a_row_that_holds_no_features_is_as_none(
     with closing(sqlite3.connect(cache.path)) as connection, connection:
         connection.execute(f"UPDATE features SET vectors = {vectors} WHERE digest = 'a'")
     assert cache.known(["a", "b"], views=1) == {"b"}
+    cache.put(["a"], features[:1])
+    np.testing.assert_array_equal(cache.get(["a", "b"], 2), features)
 
 
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, backbone: Backbone) -> None:
