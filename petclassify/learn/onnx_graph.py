@@ -21,6 +21,7 @@ from timm.layers import Conv2dSame, get_same_padding
 from torch import Tensor, nn
 
 from petclassify.arrays import Pixels
+from petclassify.errors import ModelError, first_line
 from petclassify.runtime.onnx_wire import with_outputs
 
 # Read by onnxruntime 1.18 and onnxruntime-web; IR 8 goes with it.
@@ -43,23 +44,32 @@ def to_onnx(
     Returns:
         The graph, its input called `images`.
 
+    Raises:
+        ModelError: torch cannot export it.
+
     """
     example = torch.zeros(2, *pixels_shape, dtype=torch.uint8)
     static = _with_static_padding(module, example)
     buffer = io.BytesIO()
     names = ["images", *output_names]
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the tracer's own deprecation and constant notices
-        torch.onnx.export(
-            static,
-            (example,),
-            buffer,  # type: ignore[arg-type]  # the tracing exporter takes streams too
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=output_names,
-            dynamic_axes={name: {0: "N"} for name in names},
-        )
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # the tracer's own deprecation and constant notices
+            torch.onnx.export(
+                static,
+                (example,),
+                buffer,  # type: ignore[arg-type]  # the tracing exporter takes streams too
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["images"],
+                output_names=output_names,
+                dynamic_axes={name: {0: "N"} for name in names},
+            )
+    except Exception as error:  # the tracer raises whatever it stumbles over
+        raise ModelError(
+            f"torch cannot export this network to ONNX ({first_line(error)}). Use another "
+            "--backbone"
+        ) from error
     return onnx.load_from_string(buffer.getvalue())
 
 

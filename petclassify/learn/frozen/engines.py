@@ -4,7 +4,8 @@ Which engine is fastest depends on the processor and the network: OpenVINO in bf
 where the processor has bf16, ONNX Runtime in fp32 mostly wins elsewhere, torch under bf16
 autocast wins for plain convolutions. So they are timed on the first photos. An engine
 whose features leave those of torch in fp32 is out, however fast: bf16 keeps a cosine of
-0.996 and costs no accuracy, plain 8-bit quantisation falls to 0.92 and does.
+0.996 and costs no accuracy, plain 8-bit quantisation falls to 0.92 and does. Out is also one that
+fails here, as OpenVINO does in containers whose processors it cannot count.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 from petclassify.arrays import Features, Pixels
-from petclassify.errors import ModelError
+from petclassify.errors import ModelError, first_line
 from petclassify.learn.onnx_graph import to_onnx
 
 log = logging.getLogger(__name__)
@@ -50,14 +51,15 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         prefer: the name of an engine chosen before, which is taken unraced if it is here.
 
     Raises:
-        ModelError: the weights give features that are not finite, or nothing but zeros.
+        ModelError: the weights give features that are not finite, or nothing but zeros, or the
+            module cannot be exported.
 
     """
     builders = _builders(module, pixels.shape[1:])
-    if prefer in builders:
-        log.debug("engine: %s, as before", prefer)
-        return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
     pixels = pixels[:RACE_PHOTOS]
+    if prefer in builders and (tried := _try(prefer, builders[prefer], pixels)) is not None:
+        log.debug("engine: %s, as before", prefer)
+        return Engine(prefer, tried.run, images_per_second=float("nan"))
     expected = _torch_run(module, autocast=False)(pixels)
     if not np.isfinite(expected).all() or not expected.any():
         what = "all zero" if np.isfinite(expected).all() else "not finite numbers"
@@ -67,31 +69,52 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         )
     best: Engine | None = None
     for name, build in builders.items():
-        best = _race(name, build(), pixels, expected, best)
-    assert best is not None, "torch in fp32 agrees with itself"
+        if (tried := _try(name, build, pixels)) is not None:
+            best = _race(name, tried, pixels, expected, best)
+    assert best is not None, "torch in fp32 has run, and agrees with itself"
     log.info("engine: %s, %.0f images/s", best.name, best.images_per_second)
     return best
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """An engine that has run once: what came out, and how long that took."""
+
+    run: Forward
+    features: Features
+    warm_up_s: float
+
+
+def _try(name: str, build: Callable[[], Forward], pixels: Pixels) -> _Tried | None:
+    """Build an engine and run it once; None where it fails here."""
+    try:
+        run = build()
+        start = time.perf_counter()
+        features = run(pixels)
+    except ModelError:  # what cannot be exported could not ship
+        raise
+    except Exception as error:  # the engines' own exceptions share no narrower base
+        log.info("engine: %s left out, it fails here: %s", name, first_line(error))
+        return None
+    return _Tried(run, features, time.perf_counter() - start)
+
+
 def _race(
-    name: str, run: Forward, pixels: Pixels, expected: Features, best: Engine | None
+    name: str, tried: _Tried, pixels: Pixels, expected: Features, best: Engine | None
 ) -> Engine | None:
     """Time one engine against the best so far and return the better.
 
     An engine whose warm-up is already twice as slow as the best is timed no further:
     a race among slow networks should not last longer than it saves.
     """
-    start = time.perf_counter()
-    features = run(pixels)
-    warm_up_s = time.perf_counter() - start
-    if not _least_cosine(features, expected) >= MIN_COSINE:  # NaN is not
+    if not _least_cosine(tried.features, expected) >= MIN_COSINE:  # NaN is not
         log.info("engine: %s left out, its features differ from torch in fp32", name)
         return best
-    if best is not None and warm_up_s > 2 * len(pixels) / best.images_per_second:
+    if best is not None and tried.warm_up_s > 2 * len(pixels) / best.images_per_second:
         return best
-    rate = len(pixels) / min(_timed(run, pixels) for _ in range(2))
+    rate = len(pixels) / min(_timed(tried.run, pixels) for _ in range(2))
     log.debug("engine: %s, %.0f images/s", name, rate)
-    return Engine(name, run, rate) if best is None or rate > best.images_per_second else best
+    return Engine(name, tried.run, rate) if best is None or rate > best.images_per_second else best
 
 
 def _timed(run: Forward, pixels: Pixels) -> float:

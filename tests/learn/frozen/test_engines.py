@@ -72,6 +72,36 @@ def test_an_engine_that_gives_no_numbers_loses(
     assert engines.fastest_engine(backbone.extractor, pixels).name == "torch-fp32"
 
 
+def fails() -> engines.Forward:
+    raise RuntimeError("stoi")  # as OpenVINO where it cannot count the processors
+
+
+@pytest.mark.parametrize("prefer", [None, "openvino-bf16"])
+def test_an_engine_that_fails_here_is_left_out(
+    backbone: Backbone,
+    pixels: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    prefer: str | None,
+) -> None:
+    honest = engines._builders(backbone.extractor, backbone.pixels_shape)
+    builders = {"openvino-bf16": fails, "torch-fp32": honest["torch-fp32"]}
+    monkeypatch.setattr(engines, "_builders", lambda *_: builders)
+    caplog.set_level("INFO")
+    assert engines.fastest_engine(backbone.extractor, pixels, prefer).name == "torch-fp32"
+    assert "openvino-bf16 left out, it fails here: stoi" in caplog.text
+
+
+def test_a_network_that_cannot_be_exported_is_refused_at_once(pixels: np.ndarray) -> None:
+    class Unexportable(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            spectrum = torch.fft.rfft(images.float().mean(dim=(1, 2)))
+            return torch.special.bessel_j0(spectrum.abs())
+
+    with pytest.raises(ModelError, match="cannot export this network"):
+        engines.fastest_engine(Unexportable().eval(), pixels)
+
+
 def test_a_fast_but_wrong_engine_loses(
     backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
