@@ -312,7 +312,7 @@ def test_a_latest_that_names_nothing_leaves_the_shipped_model(
 ) -> None:
     latest = Path("models/latest")
     latest.parent.mkdir()
-    for content in (b"\xff\xfe\0garbage" * 9999, b"/etc/passwd", b""):
+    for content in (b"\xff\xfe\0garbage" * 9999, b"x" * 9000, b"/etc/passwd", b""):
         latest.write_bytes(content)
         done = petclassify("predict", photo)
         assert done.code == 0, done.err

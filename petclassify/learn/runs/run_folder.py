@@ -35,6 +35,7 @@ from petclassify.learn.runs.run_place import RUNS
 from petclassify.learn.tuning.fit_state import FitState
 from petclassify.report.history import Epoch
 from petclassify.report.plots import draw_epochs, draw_head_search
+from petclassify.runtime.predict import latest_run
 
 log = logging.getLogger(__name__)
 
@@ -216,11 +217,20 @@ class RunFolder:
     def mark_latest(self) -> None:
         """Let models/latest name this run, if it lies under ./models.
 
-        A link where the system allows links, else a file that holds the folder's name.
+        A link where the system allows links, else a file that holds the folder's name. What
+        else is called so is the user's, and stays.
         """
         if self.path.resolve().parent != RUNS.resolve():
             return
         latest, name = RUNS / "latest", self.path.resolve().name
+        if latest.exists() and not latest.is_symlink():
+            named = None if latest.is_dir() else latest_run(RUNS)
+            # pathlib's is_file raises for a path that is too long.
+            if named is None or not os.path.isfile(named / "config.json"):  # noqa: PTH113
+                log.warning(
+                    "%s: kept, since it names no run; without it, it would name this", latest
+                )
+                return
         temporary = RUNS / f".latest-{os.getpid()}"
         with disk_faults_named(latest):
             temporary.unlink(missing_ok=True)
@@ -228,11 +238,7 @@ class RunFolder:
                 temporary.symlink_to(name, target_is_directory=True)
             except OSError:
                 temporary.write_text(name, encoding="utf-8")
-            if latest.is_dir() and not latest.is_symlink():
-                log.warning("%s: a folder, so it cannot name the last run", latest)
-                temporary.unlink()
-            else:
-                os.replace(temporary, latest)
+            os.replace(temporary, latest)
 
 
 _FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
