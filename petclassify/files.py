@@ -52,7 +52,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             with temporary.open("r+b") as stream:  # Windows flushes only what it may write
                 os.fsync(stream.fileno())
             with suppress(OSError):  # shares and sticks may know no permissions, or whose they are
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(_permissions(path))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -106,8 +106,13 @@ def is_working_folder_gone() -> bool:
     return False
 
 
-def _umask() -> int:
-    """The process's umask, which mkstemp ignores. Reading it means setting it twice."""
+def _permissions(path: Path) -> int:
+    """Those of the file that is replaced: it may be private. Of a new one, what the umask leaves.
+
+    mkstemp ignores the umask, and reading it means setting it twice.
+    """
+    with suppress(OSError):
+        return path.stat().st_mode & 0o777
     mask = os.umask(0o077)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask

@@ -20,6 +20,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    private, new = tmp_path / "private", tmp_path / "new"
+    private.touch(0o600)
+    write_whole(private, b"names of patients")
+    write_whole(new, b"")
+    assert private.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "usual").touch()
+    assert new.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 @pytest.mark.attack("Disks")
 def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault, match="there is no folder"):
