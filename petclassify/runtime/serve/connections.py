@@ -25,7 +25,8 @@ STALLED_SECONDS = 30  # that a client may leave an answer unread
 MAX_CONNECTIONS = 4096
 BACKLOG = 1024  # connections that wait to be accepted
 SMALLEST_CHUNK = 128  # bytes, on average; programs that send a file line by line have twice that
-FREE_CHUNKS = 1000  # of a connection, of any size
+FREE_CHUNKS = 1000  # of any size, that a connection may be ahead
+FREE_CHUNKS_OF_A_REQUEST = 10  # which costs the event loop more than they do
 _OWN_FILES = 64  # that are open besides connections
 
 
@@ -82,6 +83,10 @@ class _Parser(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER)
         self._owed = 0  # bytes that the chunks so far are short of
+
+    def start_next_cycle(self) -> None:
+        super().start_next_cycle()
+        self._owed = max(0, self._owed - SMALLEST_CHUNK * FREE_CHUNKS_OF_A_REQUEST)
 
     def next_event(self) -> Any:  # noqa: ANN401  # as h11 types it
         event = super().next_event()

@@ -221,6 +221,19 @@ def test_a_body_in_crumbs_is_refused(server: Client, photo: bytes) -> None:
             assert said in read_all(connection)
 
 
+def test_many_requests_of_a_few_small_chunks_are_no_crumbs(server: Client) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(connect(server)) as connection:
+        for _ in range(200):
+            connection.sendall(head + b"1\r\nx\r\n" * 8 + b"0\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}}"):
+                some = connection.recv(65536)
+                assert some
+                answer += some
+            assert answer.startswith(b"HTTP/1.1 415 ")
+
+
 @pytest.mark.attack("Server")
 def test_crumbs_leave_the_server_time_for_others(server: Client) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
