@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -31,6 +33,7 @@ Forward = Callable[[Pixels], Features]
 
 MIN_COSINE = 0.99
 RACE_PHOTOS = 8
+_PROCESSORS = (Path("/proc/cpuinfo"), Path("/sys/devices/system/cpu/possible"))  # of Linux
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,15 @@ def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Cal
         "torch-bf16": lambda: _torch_run(module, autocast=True),
         "torch-fp32": lambda: _torch_run(module, autocast=False),
     }
-    if importlib.util.find_spec("openvino") is not None:
+    if _runs_openvino():
         builders = {"openvino-bf16": lambda: _openvino_run(graph_bytes()), **builders}
     return builders
+
+
+def _runs_openvino() -> bool:
+    """Whether it is installed, and can count processors: where it sees neither, it never ends."""
+    hidden = sys.platform == "linux" and not any(map(Path.exists, _PROCESSORS))
+    return importlib.util.find_spec("openvino") is not None and not hidden
 
 
 def _torch_run(module: nn.Module, *, autocast: bool) -> Forward:

@@ -92,6 +92,15 @@ def test_an_engine_that_fails_here_is_left_out(
     assert "openvino-bf16 left out, it fails here: stoi" in caplog.text
 
 
+@pytest.mark.attack("Surroundings")
+def test_openvino_is_not_asked_where_it_would_count_processors_for_ever(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "openvino-bf16" in engines._builders(backbone.extractor, backbone.pixels_shape)
+    monkeypatch.setattr(engines, "_PROCESSORS", (tmp_path / "none",))  # as without /proc and /sys
+    assert "openvino-bf16" not in engines._builders(backbone.extractor, backbone.pixels_shape)
+
+
 def test_a_network_that_cannot_be_exported_is_refused_at_once(pixels: np.ndarray) -> None:
     class Unexportable(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
