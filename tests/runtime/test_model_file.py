@@ -334,3 +334,50 @@ def test_a_folder_that_is_no_run_is_refused_by_its_own_name(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="no run folder") as error:
         file_of(tmp_path)
     assert str(error.value).startswith(f"{tmp_path}: ")
+
+
+def varint(number: int) -> bytes:
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])
+
+
+def hiding_its_graph(model: onnx.ModelProto) -> bytes:
+    """A model whose graph stands under a number that is its own in the lower 32 bits only."""
+    graph = model.graph.SerializeToString()
+    decoy = onnx.ModelProto()
+    decoy.CopyFrom(model)
+    decoy.graph.Clear()
+    return decoy.SerializeToString() + varint(2**32 + (7 << 3 | 2)) + varint(len(graph)) + graph
+
+
+def branching() -> onnx.ModelProto:
+    model = toy_model()
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    given = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    same = helper.make_node("Identity", ["probabilities"], ["y"])
+    branch = helper.make_graph([same], "branch", [], [given])
+    choice = helper.make_node("If", ["yes"], ["z"], then_branch=branch, else_branch=branch)
+    model.graph.node.append(choice)
+    return model
+
+
+def outside() -> onnx.ModelProto:
+    model = toy_model()
+    place_outside(model.graph.initializer[0], "weights.bin")
+    return model
+
+
+@pytest.mark.parametrize("model", [branching(), outside(), toy_model()], ids=["if", "file", "good"])
+@pytest.mark.attack("Model files")
+def test_a_graph_that_only_protobuf_would_find_is_refused(
+    refused: Callable[[bytes], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: onnx.ModelProto,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.ones((3, 2), np.float32).tofile("weights.bin")
+    assert "damaged" in refused(hiding_its_graph(model))
