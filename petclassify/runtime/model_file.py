@@ -207,6 +207,8 @@ def parse_model(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    # Else a mark in the bytes would make it another format, whose graph nobody has looked into.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         session = onnxruntime.InferenceSession(
             content,

@@ -3,11 +3,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -381,3 +383,38 @@ def test_a_graph_that_only_protobuf_would_find_is_refused(
     monkeypatch.chdir(tmp_path)
     np.ones((3, 2), np.float32).tofile("weights.bin")
     assert "damaged" in refused(hiding_its_graph(model))
+
+
+def in_two_formats(model: onnx.ModelProto, decoy: bytes, folder: Path) -> bytes:
+    """A file that is one model in ONNX, and another in ONNX Runtime's own format.
+
+    That format's mark are its bytes 4 to 7, before which stands where its content begins; all
+    within it is told from where it is said. In ONNX all of it is fields that nobody knows.
+    """
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(model.SerializeToString(), options)
+    own = (folder / "model.ort").read_bytes()
+    assert own[4:8] == b"ORTM"
+    (start,) = struct.unpack_from("<I", own)
+    # Where the first four bytes are the whole of a field and the tag of another.
+    shift = next(s for s in range(0, 2**16, 8) if (start + s) & 0xFF80FF == 0x8008)
+    content = bytearray(struct.pack("<I", start + shift) + b"ORTM" + bytes(shift) + own[8:])
+    skipped = 7 + ord("T")
+    rest = len(content) - skipped - 4
+    content[skipped : skipped + 4] = b"\x12" + bytes(
+        [rest & 0x7F | 0x80, rest >> 7 & 0x7F | 0x80, rest >> 14]
+    )
+    return bytes(content) + decoy
+
+
+@pytest.mark.attack("Model files")
+def test_a_model_in_the_runtimes_own_format_behind_another_is_refused(
+    refused: Callable[[bytes], str], tmp_path: Path
+) -> None:
+    content = in_two_formats(branching(), WHOLE, tmp_path)
+    assert METADATA_KEY in read_metadata(content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert len(session.get_outputs()) == 2  # as it would be loaded
+    assert "ONNX Runtime cannot load it" in refused(content)
