@@ -418,3 +418,28 @@ def test_a_model_in_the_runtimes_own_format_behind_another_is_refused(
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     assert len(session.get_outputs()) == 2  # as it would be loaded
     assert "ONNX Runtime cannot load it" in refused(content)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"training": {"accuracy": float("nan")}},
+        {"training": {"accuracy": float("inf")}},
+        {"class_names": ["cats", "\ud800"]},
+        {"training": {"date": "\ud800"}},
+    ],
+)
+@pytest.mark.attack("Model files")
+def test_metadata_that_no_answer_could_hold_are_refused(
+    refused: Callable[[bytes], str], lie: dict
+) -> None:
+    spoilt = json.dumps(json.loads(INFO.to_json()) | lie)
+    assert "cannot be handed on" in refused(toy_model(spoilt).SerializeToString())
+
+
+def test_what_was_read_can_be_written_however_deep_it_is() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(480):
+        deep = {"in": deep}
+    text = json.dumps(json.loads(INFO.to_json()) | {"training": deep})
+    assert ModelInfo.from_json(ModelInfo.from_json(text).to_json()).training == deep
