@@ -68,8 +68,10 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         ImageError: see `read_image`.
 
     """
-    with faults_named(source), _stream(source) as stream:
+    with faults_named(source), _stream(source) as rationed:
+        stream = cast("BinaryIO", rationed)
         with Image.open(stream, formats=FORMATS) as image:
+            rationed.expect_pixels()
             image.info["progressive"] = comes_in_scans(stream, image)
             check_size(image.size, max_pixels_of(image))
             if image.info["progressive"]:
@@ -144,16 +146,16 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
 
 
 @contextmanager
-def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
+def _stream(source: Path | bytes) -> Iterator[Rationed]:
     if isinstance(source, bytes):
-        yield cast("BinaryIO", Rationed(io.BytesIO(source)))
+        yield Rationed(io.BytesIO(source))
         return
     mode = source.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
     with source.open("rb") as stream:
-        yield cast("BinaryIO", Rationed(stream))
+        yield Rationed(stream)
 
 
 def _head(source: Path | bytes) -> bytes:
