@@ -22,14 +22,17 @@ _FORMATS = ("JPEG", "MPO")  # the second: several in one file, of which the firs
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # restarts and \x01 have no length
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _BARE = (_START, _END)  # without a length
-_HOP_BYTES = 64
+_HOP_BYTES = 1024
 
 
 def comes_in_scans(stream: BinaryIO, image: Image.Image) -> bool:
     """Whether an image is a JPEG of several scans."""
     if image.format not in _FORMATS:
         return False
-    return bool(image.info.get("progressive")) or _first_channels(stream) < len(image.getbands())
+    before = stream.tell()
+    channels = _first_channels(stream)
+    stream.seek(before)
+    return bool(image.info.get("progressive")) or channels < len(image.getbands())
 
 
 def check_scans(stream: BinaryIO, size: tuple[int, int]) -> None:
@@ -71,23 +74,16 @@ def count_scans(jpeg: bytes) -> int:
 
 def _first_channels(stream: BinaryIO) -> int:
     """How many channels the first scan has; 0 where there is none."""
-    before, place, channels = stream.tell(), 0, 0
+    place = 0
     while True:
         stream.seek(place)
-        hop = stream.read(_HOP_BYTES)
-        found = _MARKER.search(hop)
-        if found is None:
-            if len(hop) < _HOP_BYTES:
-                break
-            place += _HOP_BYTES - 1  # its last byte may be the first of a marker
-            continue
-        stream.seek(place + found.end())
-        length, code = stream.read(3), found.group()[-1]
-        if code == _SCAN:
-            channels = length[2] if len(length) > 2 else 0
-            break
-        place += found.end()
-        if code not in _BARE:
-            place += int.from_bytes(length[:2], "big")
-    stream.seek(before)
-    return channels
+        hop, at = stream.read(_HOP_BYTES), 0
+        while (found := _MARKER.search(hop, at)) and found.end() + 3 <= len(hop):
+            code, at = found.group()[-1], found.end()
+            if code == _SCAN:
+                return hop[at + 2]  # behind the length
+            if code not in _BARE:
+                at += int.from_bytes(hop[at : at + 2], "big")
+        if len(hop) < _HOP_BYTES:
+            return 0
+        place += found.start() if found else max(at, len(hop) - 1)

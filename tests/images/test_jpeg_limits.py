@@ -86,3 +86,16 @@ def test_the_first_scan_is_found_behind_much_else() -> None:
         segment(0xE1, bytes(65_000)) * 9,
     ):
         assert count_decoded_pixels(HEAD + between + plain[2:], 50) == 10_000
+
+
+@pytest.mark.attack("Photos")
+def test_a_first_scan_of_nothing_or_none_ends_the_search(attack: Attacks) -> None:
+    plain = encoded(scene(), "JPEG")
+    first = plain.index(b"\xff\xda")
+    for name, content in {
+        "of no channels": plain[: first + 4] + b"\0" + plain[first + 5 :],
+        "cut off": plain[: first + 3],
+        "none": plain[:first] + bytes(5000),
+    }.items():
+        with attack(name, under="many scans"), pytest.raises(ImageError, match="damaged"):
+            read_image(content)
