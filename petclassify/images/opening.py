@@ -9,17 +9,13 @@ Decisions:
 - Pillow decodes plain PPM, PPM of another depth than 8 or 16 bits and run-length BMP in Python:
   some ten megapixels would take it many seconds.
 - A file gives out no more parts than photos have, see `images.rationed`.
-- A progressive JPEG may go over all its pixels again in every scan, of which a few bytes
-  make one. Encoders make about ten; files with far more exist to keep decoders busy.
-  (Scans of a baseline JPEG have a few bits for each block, so their number needs no limit.)
-- TIFF has faults of its own, see `images.tiff_limits`.
+- JPEG and TIFF have faults of their own, see `images.jpeg_limits` and `images.tiff_limits`.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -31,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.errors import ImageError, ImageFault
+from petclassify.images.jpeg_limits import check_scans, comes_in_scans
 from petclassify.images.other_files import is_heic, remark
 from petclassify.images.rationed import Rationed
 from petclassify.images.tiff_limits import check_tiff
@@ -43,9 +40,6 @@ MAX_PIXELS_OF = {
 }
 MAX_COMMENTS = 1000  # in a plain PPM: Pillow copies a mebibyte for each
 MAX_SIDE_RATIO = 100
-MAX_SCANNED_PIXELS = 2_000_000_000  # 40 scans of 50 megapixels take about 2 s
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
 # TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
@@ -74,19 +68,19 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         ImageError: see `read_image`.
 
     """
-    with (
-        faults_named(source),
-        _stream(source) as stream,
-        Image.open(stream, formats=FORMATS) as image,
-    ):
-        check_size(image.size, max_pixels_of(image))
-        if image.info.get("progressive"):
-            _check_scans(stream, image.size)
-        if _codec_of(image) == "ppm_plain":
-            _check_comments(stream)
-        if isinstance(image, TiffImageFile):
-            check_tiff(stream, image, _codec_of(image))
-        yield image
+    with faults_named(source), _stream(source) as rationed:
+        stream = cast("BinaryIO", rationed)
+        with Image.open(stream, formats=FORMATS) as image:
+            rationed.expect_pixels()
+            image.info["progressive"] = comes_in_scans(stream, image)
+            check_size(image.size, max_pixels_of(image))
+            if image.info["progressive"]:
+                check_scans(stream, image.size)
+            if _codec_of(image) == "ppm_plain":
+                _check_comments(stream)
+            if isinstance(image, TiffImageFile):
+                check_tiff(stream, image, _codec_of(image))
+            yield image
 
 
 def max_pixels_of(image: Image.Image) -> int:
@@ -152,16 +146,16 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
 
 
 @contextmanager
-def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
+def _stream(source: Path | bytes) -> Iterator[Rationed]:
     if isinstance(source, bytes):
-        yield cast("BinaryIO", Rationed(io.BytesIO(source)))
+        yield Rationed(io.BytesIO(source))
         return
     mode = source.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
     with source.open("rb") as stream:
-        yield cast("BinaryIO", Rationed(stream))
+        yield Rationed(stream)
 
 
 def _head(source: Path | bytes) -> bytes:
@@ -198,35 +192,3 @@ def _check_comments(stream: BinaryIO) -> None:
             ImageFault.TOO_LARGE,
             f"{comments} comments among its pixels, more than the limit of {MAX_COMMENTS}",
         )
-
-
-def _check_scans(stream: BinaryIO, size: tuple[int, int]) -> None:
-    """Refuse a progressive JPEG that would be gone over too often."""
-    before = stream.tell()
-    stream.seek(0)
-    scans = count_scans(stream.read())
-    stream.seek(before)
-    if scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
-        raise ImageError(
-            ImageFault.TOO_LARGE,
-            f"{size[0]} x {size[1]} pixels in {scans} progressive scans, more than the limit of "
-            f"{MAX_SCANNED_PIXELS // 1_000_000_000} gigapixels",
-        )
-
-
-def count_scans(jpeg: bytes) -> int:
-    """How many scans a JPEG has, up to its end or to where it is damaged.
-
-    Source: ITU-T T.81, annex B.1: a marker is 0xff and a code; all but a few are followed by
-    the length of their segment. In a scan's data 0xff is followed by zero or a restart.
-    """
-    scans, place = 0, 0
-    while found := _MARKER.search(jpeg, place):
-        code = found.group()[-1]
-        if code == _END:
-            break
-        scans += code == _SCAN
-        place = found.end()
-        if code != _START:
-            place += int.from_bytes(jpeg[place : place + 2], "big")
-    return scans

@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.arrays import Pixels
@@ -37,6 +39,7 @@ from petclassify.images.opening import (
     max_pixels_of,
     opened,
 )
+from petclassify.images.png_sums import check_sums
 from petclassify.images.rgb import to_rgb
 
 _WIDEST_FILTER = 3  # Lanczos reaches so many pixels to either side
@@ -68,6 +71,8 @@ def read_image(source: Path | bytes, shortest_side: int | None = None) -> Image.
     with opened(source) as image:
         if shortest_side is not None:
             image.draft(None, (2 * shortest_side, 2 * shortest_side))
+        if isinstance(image, PngImageFile):
+            check_sums(cast("BinaryIO", image.fp))
         image.load()
         orientation, rgb = _orientation(image), to_rgb(_reduced(image, shortest_side))
         image.close()

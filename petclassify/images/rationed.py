@@ -5,7 +5,9 @@ says. A file of nothing but small parts, or of one part of a gigabyte, would kee
 fill the memory, long before any limit on pixels is met.
 
 A picture's own bytes come in blocks of 64 KiB, of which a photo of 50 megapixels has a few
-thousand; what is read in larger ones is metadata.
+thousand; what is read in larger ones, or before the size of the picture is known, is metadata.
+Some of it costs far more than its bytes: Pillow copies all EXIF so far for each further piece of
+it, takes Photoshop's apart, and unpacks up to a mebibyte out of each compressed text or profile.
 """
 
 from __future__ import annotations
@@ -16,9 +18,13 @@ from typing import Any, BinaryIO
 from petclassify.errors import ImageError, ImageFault
 
 MAX_PARTS = 1_500_000  # of a PNG, whose parts cost most, about 3 s
+MAX_COSTLY_PARTS = 200
 MAX_METADATA_BYTES = 32 << 20  # in Python's numbers, as a TIFF's places of strips, ten times that
-MAX_WHOLE_BYTES = 64 << 20  # of WebP, AVIF and progressive JPEG, which are read in one
+MAX_WHOLE_BYTES = 64 << 20  # of WebP, AVIF and JPEG in several scans, which are read in one
 _BLOCK_BYTES = 1 << 16
+_COSTLY_SEGMENTS = (b"Exif\0\0", b"Photoshop 3.0\0")  # of a JPEG, by their first bytes
+_COSTLY_CHUNKS = {b"zTXt", b"iTXt", b"iCCP"}  # of a PNG, by the end of their head
+_CHUNK_HEAD_BYTES = 8
 
 
 class Rationed:
@@ -27,7 +33,13 @@ class Rationed:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._parts = 0
+        self._costly_parts = 0
         self._metadata_bytes = 0
+        self._may_be_pixels = False
+
+    def expect_pixels(self) -> None:
+        """From now on small reads are of the picture itself."""
+        self._may_be_pixels = True
 
     def read(self, size: int | None = -1) -> bytes:
         """Read as a stream does.
@@ -38,17 +50,20 @@ class Rationed:
         """
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise ImageError(ImageFault.TOO_LARGE, f"made of more than {MAX_PARTS:,} parts")
+            raise _too_large(f"made of more than {MAX_PARTS:,} parts")
         if size is None or size < 0:
             self._require_small()
-        elif size > _BLOCK_BYTES:
+            return self._stream.read()
+        if size > _BLOCK_BYTES or not self._may_be_pixels:
             self._metadata_bytes += size
             if self._metadata_bytes > MAX_METADATA_BYTES:
-                raise ImageError(
-                    ImageFault.TOO_LARGE,
-                    f"more than {MAX_METADATA_BYTES >> 20} MiB beside its pixels",
-                )
-        return self._stream.read(-1 if size is None else size)
+                raise _too_large(f"more than {MAX_METADATA_BYTES >> 20} MiB beside its pixels")
+        content = self._stream.read(size)
+        if _is_costly(content, size):
+            self._costly_parts += 1
+        if self._costly_parts > MAX_COSTLY_PARTS:
+            raise _too_large(f"more than {MAX_COSTLY_PARTS} pieces of metadata")
+        return content
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else a stream has
         return getattr(self._stream, name)
@@ -58,8 +73,17 @@ class Rationed:
         left = self._stream.seek(0, os.SEEK_END) - before
         self._stream.seek(before)
         if left > MAX_WHOLE_BYTES:
-            raise ImageError(
-                ImageFault.TOO_LARGE,
+            raise _too_large(
                 f"a file of {left >> 20} MiB, of a kind that is read whole, more than the limit "
-                f"of {MAX_WHOLE_BYTES >> 20} MiB",
+                f"of {MAX_WHOLE_BYTES >> 20} MiB"
             )
+
+
+def _is_costly(part: bytes, size: int) -> bool:
+    if size == _CHUNK_HEAD_BYTES:
+        return part[4:] in _COSTLY_CHUNKS
+    return size > _CHUNK_HEAD_BYTES and part.startswith(_COSTLY_SEGMENTS)
+
+
+def _too_large(why: str) -> ImageError:
+    return ImageError(ImageFault.TOO_LARGE, why)

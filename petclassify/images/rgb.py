@@ -78,6 +78,8 @@ def _bands(size: tuple[int, int]) -> Iterator[Box]:
 
 
 def _over_white(band: Image.Image) -> Image.Image:
+    if band.mode == "La":  # its way to RGBA leads through what it was before
+        band = band.convert("LA")
     colour = band.convert("RGBA")
     white = Image.new("RGBA", colour.size, "white")
     return Image.alpha_composite(white, colour).convert("RGB")

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ModelError, UsageError
@@ -227,8 +227,7 @@ def draw_heat(image: Image.Image, heat: Heat, resize: Resize) -> Image.Image:
         RGB, no longer than LONGEST_SIDE.
 
     """
-    shrunk = image.copy()
-    shrunk.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    shrunk = _shrunk(image)
     left, top, right, bottom = (round(edge) for edge in window_box(shrunk.size, resize))
     size = (max(right - left, 1), max(bottom - top, 1))
     smooth = Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
@@ -241,3 +240,10 @@ def draw_heat(image: Image.Image, heat: Heat, resize: Resize) -> Image.Image:
     blended = (seen * (1 - cover) + colour * cover).round().astype(np.uint8)
     drawn.paste(Image.fromarray(blended), (left, top))
     return drawn
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    """A copy no longer than LONGEST_SIDE; of a large photo none is made as large first."""
+    if max(image.size) <= LONGEST_SIDE:
+        return image.copy()
+    return ImageOps.contain(image, (LONGEST_SIDE, LONGEST_SIDE))

@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -69,7 +69,7 @@ class ModelInfo:
     def to_json(self) -> str:
         """The text that goes into the model file."""
         resize = self.preprocessing
-        written = asdict(self) | {
+        written = vars(self) | {
             "preprocessing": {
                 "resize": resize.shorter_side,
                 "crop": resize.crop,
@@ -111,6 +111,7 @@ class ModelInfo:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ModelError(f"its metadata cannot be read ({error!r})") from error
         info.check()
+        _check_writable(read)
         return info
 
     def check(self) -> None:
@@ -134,6 +135,19 @@ class ModelInfo:
             )
         if resize.interpolation not in get_args(Interpolation):
             raise ModelError(f"its metadata asks for the filter {resize.interpolation!r}")
+
+
+def _check_writable(said: object) -> None:
+    """Refuse what JSON reads, but answers over HTTP, CSV and pages cannot hold.
+
+    Raises:
+        ModelError: numbers that are none, or text that is none and names no file either.
+
+    """
+    try:
+        json.dumps(said, ensure_ascii=False, allow_nan=False).encode(errors="surrogateescape")
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"its metadata cannot be handed on ({error})") from error
 
 
 def load_model(
@@ -207,6 +221,8 @@ def parse_model(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    # Else a mark in the bytes would make it another format, whose graph nobody has looked into.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         session = onnxruntime.InferenceSession(
             content,

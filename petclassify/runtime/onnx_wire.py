@@ -135,6 +135,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
+        if tag >= 2**32:  # protobuf keeps 32 bits, and would find another field
+            raise ValueError(f"tag {tag}")
         field, wire_type = tag >> 3, tag & 7
         if wire_type == _VARINT:
             number, position = _varint(message, position)

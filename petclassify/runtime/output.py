@@ -2,8 +2,8 @@
 
 JSON escapes what is not ASCII, so any file name survives, broken UTF-8 included (as lone
 surrogates, the way Python names such files). CSV is RFC 4180's, UTF-8 with the file's own
-bytes. The table shows control characters escaped: a name cannot break a line or recolour a
-terminal. Parquet is written by `runtime.parquet`.
+bytes; a terminal is shown it as the table is. That has control characters escaped: a name cannot
+break a line or recolour a terminal. Parquet is written by `runtime.parquet`.
 """
 
 from __future__ import annotations
@@ -98,20 +98,23 @@ def _jsonl(stream: TextIO) -> WriteRow:
 
 def _csv(stream: TextIO, class_names: Sequence[str]) -> WriteRow:
     rows = csv.writer(stream)
+    # A terminal would obey what is in names.
+    shown: Callable[[str], str] = printable if stream.isatty() else str
     of_classes = [f"probability_{name}" for name in class_names]
     measures = ["label", "probability", "known", "familiarity", *of_classes]
-    rows.writerow(["path", *measures, "error_kind", "error_message"])
+    rows.writerow(map(shown, ["path", *measures, "error_kind", "error_message"]))
 
     def write(scored: Scored) -> None:
         outcome = scored.outcome
         if isinstance(outcome, ImageError):
             blanks = [""] * len(measures)
-            rows.writerow([scored.name, *blanks, str(outcome.kind), outcome.reason])
+            row: list[str] = [scored.name, *blanks, outcome.kind, outcome.reason]
         else:
             numbers = [repr(p) for p in outcome.probabilities.values()]
             known = str(outcome.known).lower(), repr(outcome.familiarity)
             first = scored.name, outcome.label, repr(outcome.probability)
-            rows.writerow([*first, *known, *numbers, "", ""])
+            row = [*first, *known, *numbers, "", ""]
+        rows.writerow(map(shown, row))
 
     return write
 

@@ -23,6 +23,7 @@ from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
 
 SHIPPED = "catsdogs.onnx"
 _LONGEST_NAME = 4096  # bytes, of a run folder
+_WEB = ("http://", "https://")
 
 Engine = Literal["local", "ray"]
 
@@ -120,6 +121,8 @@ def predict(
 
 def _refuse_unreadable(inputs: Sequence[str], engine: Engine) -> None:
     stored = next(filter(is_stored, inputs), None)
+    if stored is not None and stored.startswith(_WEB):
+        raise UsageError(f"{stored}: photos are not fetched from the web. Download it first")
     if engine == "local" and stored is not None:
         raise UsageError(f"{stored}: object stores are read with --engine ray. Add it")
     if engine == "ray" and any(map(is_stdin, inputs)):

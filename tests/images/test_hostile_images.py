@@ -24,7 +24,7 @@ from petclassify.config import Resize
 from petclassify.errors import ExitCode, ImageError, ImageFault
 from petclassify.images.check import check_files
 from petclassify.images.index import Index, Sample
-from petclassify.images.opening import count_scans
+from petclassify.images.jpeg_limits import count_scans
 from petclassify.images.photo import read_image, read_pixels, read_size
 from petclassify.images.walk import is_image_name, walk_images
 from petclassify.runtime.serve.service import Service

@@ -299,3 +299,23 @@ def test_of_a_high_strip_only_the_window_is_made_wider(monkeypatch: pytest.Monke
     for resize in (Resize(585, 512, "lanczos"), Resize(70, 35, "bicubic")):
         np.testing.assert_array_equal(to_pixels(strip, resize), to_pixels(middle, resize))
     assert max(rows) <= 512
+
+
+def test_a_png_whose_pixels_have_another_sum_is_damaged() -> None:
+    noise = np.random.default_rng(0).integers(0, 100, (120, 160, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(noise), "PNG")
+    assert read_image(content).size == (160, 120)
+    half = len(content) // 2
+    for spoilt in (
+        content[:half] + bytes(len(content) - half),  # as a download of a known length leaves it
+        content[:half] + bytes([content[half] ^ 255]) + content[half + 1 :],
+    ):
+        with pytest.raises(ImageError, match=r"damaged image: ") as refused:
+            read_image(spoilt)
+        assert refused.value.kind == ImageFault.DAMAGED
+
+
+def test_grey_that_is_multiplied_by_its_alpha_lies_over_white() -> None:
+    half = Image.new("LA", (8, 8), (100, 128))
+    assert np.asarray(to_rgb(half.convert("La")))[0, 0, 0] in (177, 178)
+    assert np.asarray(to_rgb(half))[0, 0, 0] == 177

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,63 @@ def test_a_colour_profile_of_megabytes_does_not_cost_the_photo() -> None:
     content = encoded(scene(), "TIFF", icc_profile=bytes(8 << 20))
     assert len(content) < MAX_WHOLE_BYTES
     assert read_image(content).size == (64, 48)
+
+
+SMALL, PICTURE, COMMENT = SEEDS["grey.jpg"], SEEDS["deep.png"], SEEDS["still.gif"]
+BOMB = zlib.compress(b"\xff" * (1 << 20))  # as much as Pillow unpacks, and no UTF-8
+AFTER_PIXELS = PICTURE.rindex(b"IEND") - 4
+AFTER_COLOURS = 13 + (3 << ((COMMENT[10] & 7) + 1))
+
+
+def inserted(content: bytes, place: int, part: bytes, times: int) -> bytes:
+    return content[:place] + part * times + content[place:]
+
+
+def segment(code: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([code]) + struct.pack(">H", len(content) + 2) + content
+
+
+# What one piece of metadata is that costs much, and where it goes in which file.
+COSTLY = {
+    "EXIF of a JPEG": (SMALL, 2, segment(0xE1, b"Exif\0\0" + bytes(99))),
+    "Photoshop's of a JPEG": (SMALL, 2, segment(0xED, b"Photoshop 3.0\0" + bytes(99))),
+    "texts of a PNG": (PICTURE, 33, png_chunk(b"zTXt", b"\0\0" + BOMB)),
+    "international texts of a PNG": (PICTURE, 33, png_chunk(b"iTXt", b"k\0\1\0\0\0" + BOMB)),
+    "profiles of a PNG": (PICTURE, 33, png_chunk(b"iCCP", b"k\0\0" + BOMB)),
+    "profiles behind a PNG's pixels": (PICTURE, AFTER_PIXELS, png_chunk(b"iCCP", b"k\0\0" + BOMB)),
+}
+# More than 32 MiB in small parts, of which Pillow keeps each.
+BULKY = {
+    "segments of a JPEG": (SMALL, 2, segment(0xE3, bytes(65_000)), 520),
+    "comments of a GIF": (
+        COMMENT,
+        AFTER_COLOURS,
+        b"!\xfe" + (b"\xff" + bytes(255)) * 1000 + b"\0",
+        140,
+    ),
+}
+
+
+@pytest.mark.attack("Photos")
+@pytest.mark.parametrize("name", COSTLY)
+def test_metadata_in_very_many_pieces_are_given_up(name: str, attack: Attacks) -> None:
+    content, place, piece = COSTLY[name]
+    read = read_image(content).tobytes()
+    assert read_image(inserted(content, place, piece, 20)).tobytes() == read
+    start = time.process_time()
+    with (
+        attack(name, under="costly metadata"),
+        pytest.raises(ImageError, match="more than 200 pieces of metadata") as refused,
+    ):
+        read_image(inserted(content, place, piece, 2000))
+    assert refused.value.kind == ImageFault.TOO_LARGE
+    assert time.process_time() - start < MAX_SECONDS
+
+
+@pytest.mark.attack("Photos")
+@pytest.mark.parametrize("name", BULKY)
+def test_metadata_in_small_parts_do_not_fill_the_memory(name: str, attack: Attacks) -> None:
+    content, place, part, times = BULKY[name]
+    read_image(inserted(content, place, part, 9))
+    with attack(name, under="bulky metadata"), pytest.raises(ImageError, match="32 MiB beside"):
+        read_image(inserted(content, place, part, times))

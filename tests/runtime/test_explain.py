@@ -227,3 +227,15 @@ def test_without_maps_and_checkpoint_the_way_out_is_named(
     done = petclassify("explain", photo, "--model", without)
     assert done.code == ExitCode.MODEL
     assert "Give the run folder with --model" in done.err
+
+
+def test_of_a_large_photo_no_second_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, heat = Image.new("RGB", (4000, 3000)), np.zeros((7, 7), np.float32)
+    copied: list[tuple[int, int]] = []
+    copy = Image.Image.copy
+    monkeypatch.setattr(
+        Image.Image, "copy", lambda image: (copied.append(image.size), copy(image))[1]
+    )
+    assert draw_heat(photo, heat, Resize(256, 224, "bicubic")).size == (1024, 768)
+    assert (4000, 3000) not in copied
+    assert draw_heat(photo.resize((40, 30)), heat, Resize(256, 224, "bicubic")).size == (40, 30)

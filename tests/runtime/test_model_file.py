@@ -3,11 +3,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -334,3 +336,110 @@ def test_a_folder_that_is_no_run_is_refused_by_its_own_name(tmp_path: Path) -> N
     with pytest.raises(ModelError, match="no run folder") as error:
         file_of(tmp_path)
     assert str(error.value).startswith(f"{tmp_path}: ")
+
+
+def varint(number: int) -> bytes:
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])
+
+
+def hiding_its_graph(model: onnx.ModelProto) -> bytes:
+    """A model whose graph stands under a number that is its own in the lower 32 bits only."""
+    graph = model.graph.SerializeToString()
+    decoy = onnx.ModelProto()
+    decoy.CopyFrom(model)
+    decoy.graph.Clear()
+    return decoy.SerializeToString() + varint(2**32 + (7 << 3 | 2)) + varint(len(graph)) + graph
+
+
+def branching() -> onnx.ModelProto:
+    model = toy_model()
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    given = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    same = helper.make_node("Identity", ["probabilities"], ["y"])
+    branch = helper.make_graph([same], "branch", [], [given])
+    choice = helper.make_node("If", ["yes"], ["z"], then_branch=branch, else_branch=branch)
+    model.graph.node.append(choice)
+    return model
+
+
+def outside() -> onnx.ModelProto:
+    model = toy_model()
+    place_outside(model.graph.initializer[0], "weights.bin")
+    return model
+
+
+@pytest.mark.parametrize("model", [branching(), outside(), toy_model()], ids=["if", "file", "good"])
+@pytest.mark.attack("Model files")
+def test_a_graph_that_only_protobuf_would_find_is_refused(
+    refused: Callable[[bytes], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: onnx.ModelProto,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.ones((3, 2), np.float32).tofile("weights.bin")
+    assert "damaged" in refused(hiding_its_graph(model))
+
+
+def in_two_formats(model: onnx.ModelProto, decoy: bytes, folder: Path) -> bytes:
+    """A file that is one model in ONNX, and another in ONNX Runtime's own format.
+
+    That format's mark are its bytes 4 to 7, before which stands where its content begins; all
+    within it is told from where it is said. In ONNX all of it is fields that nobody knows.
+    """
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(model.SerializeToString(), options)
+    own = (folder / "model.ort").read_bytes()
+    assert own[4:8] == b"ORTM"
+    (start,) = struct.unpack_from("<I", own)
+    # Where the first four bytes are the whole of a field and the tag of another.
+    shift = next(s for s in range(0, 2**16, 8) if (start + s) & 0xFF80FF == 0x8008)
+    content = bytearray(struct.pack("<I", start + shift) + b"ORTM" + bytes(shift) + own[8:])
+    skipped = 7 + ord("T")
+    rest = len(content) - skipped - 4
+    content[skipped : skipped + 4] = b"\x12" + bytes(
+        [rest & 0x7F | 0x80, rest >> 7 & 0x7F | 0x80, rest >> 14]
+    )
+    return bytes(content) + decoy
+
+
+@pytest.mark.attack("Model files")
+def test_a_model_in_the_runtimes_own_format_behind_another_is_refused(
+    refused: Callable[[bytes], str], tmp_path: Path
+) -> None:
+    content = in_two_formats(branching(), WHOLE, tmp_path)
+    assert METADATA_KEY in read_metadata(content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert len(session.get_outputs()) == 2  # as it would be loaded
+    assert "ONNX Runtime cannot load it" in refused(content)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"training": {"accuracy": float("nan")}},
+        {"training": {"accuracy": float("inf")}},
+        {"class_names": ["cats", "\ud800"]},
+        {"training": {"date": "\ud800"}},
+    ],
+)
+@pytest.mark.attack("Model files")
+def test_metadata_that_no_answer_could_hold_are_refused(
+    refused: Callable[[bytes], str], lie: dict
+) -> None:
+    spoilt = json.dumps(json.loads(INFO.to_json()) | lie)
+    assert "cannot be handed on" in refused(toy_model(spoilt).SerializeToString())
+
+
+def test_what_was_read_can_be_written_however_deep_it_is() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(480):
+        deep = {"in": deep}
+    text = json.dumps(json.loads(INFO.to_json()) | {"training": deep})
+    assert ModelInfo.from_json(ModelInfo.from_json(text).to_json()).training == deep

@@ -15,7 +15,10 @@ import pytest
 from PIL import Image
 
 from petclassify import Classifier
-from petclassify.errors import ExitCode, ImageError
+from petclassify.errors import ExitCode, ImageError, ImageFault
+from petclassify.runtime.classifier import Prediction
+from petclassify.runtime.output import row_writer
+from petclassify.runtime.scoring import Scored
 from tests.conftest import REPOSITORY, Outcome
 
 Run = Callable[..., Outcome]
@@ -154,6 +157,25 @@ def test_odd_names_survive_in_every_format(petclassify: Run, tmp_path: Path, pho
     table = petclassify("predict", folder, "--model", SHIPPED).out
     assert len(table.splitlines()) == len(names)
     assert "\x1b" not in table
+
+
+class Terminal(io.StringIO):
+    """What stdout is where somebody looks at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_names_do_not_command_a_terminal_that_is_shown_csv() -> None:
+    odd = "red \x1b[31m\n.png"
+    prediction = Prediction(odd, 1.0, {odd: 1.0}, known=True, familiarity=1.0)
+    fault = ImageError(ImageFault.DAMAGED, f"damaged image: {odd}")
+    for stream, escaped in ((Terminal(), True), (io.StringIO(newline=""), False)):
+        write = row_writer("csv", stream, [odd])
+        write(Scored(odd, prediction))
+        write(Scored(odd, fault))
+        assert ("\x1b" not in stream.getvalue()) == escaped
+        assert (len(stream.getvalue().splitlines()) == 3) == escaped
 
 
 def test_broken_utf8_survives(tmp_path: Path, photo: Path) -> None:

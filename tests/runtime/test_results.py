@@ -380,3 +380,10 @@ def test_the_format_follows_the_name_of_the_output(
     for name, first in (("a.CSV", "path,"), ("a.jsonl", "{"), ("a.txt", "unknown")):
         assert predict(photo, "--output", tmp_path / name).code == ExitCode.DONE
         assert (tmp_path / name).read_text().startswith(first)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_an_address_of_the_web_is_not_taken_for_a_store(predict: Run, engine: str) -> None:
+    done = predict("https://example.org/cat.jpg", "--engine", engine)
+    assert done.code == ExitCode.USAGE
+    assert "photos are not fetched from the web. Download it first" in done.err

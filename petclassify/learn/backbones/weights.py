@@ -144,6 +144,8 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
     bare = timm.create_model(name, pretrained=False, **build)
     classifier = str(bare.pretrained_cfg.get("classifier") or "classifier")
     rows = state.get(f"{classifier}.weight", bare.state_dict().get(f"{classifier}.weight"))
+    if rows is not None and not _is_all_there(rows):
+        raise ModelError(f"{source}: refused: its classifier is larger than what the file holds")
     num_classes = len(rows) if rows is not None and rows.ndim else int(bare.num_classes)
     for key, value in bare.state_dict().items():
         if key.startswith(f"{classifier}."):
@@ -168,6 +170,13 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
     kept: Any = network.pretrained_cfg
     kept.pop("state_dict", None)  # else timm keeps a second copy of all weights
     return network
+
+
+def _is_all_there(value: Tensor) -> bool:
+    """Whether a tensor holds each of its numbers. A few bytes may stand for any count of rows."""
+    if value.is_meta or value.layout != torch.strided:
+        return False
+    return value.untyped_storage().nbytes() >= value.numel() * value.element_size()
 
 
 def _packaged(name: str) -> StateDict:

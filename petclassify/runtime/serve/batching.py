@@ -73,6 +73,7 @@ class Batcher:
 
     Attributes:
         capacity: how many photos may wait.
+        budget: of pixels that are decoded at a time, by whoever decodes.
 
     """
 
@@ -93,7 +94,7 @@ class Batcher:
         self._on_batch = on_batch
         self._requests: deque[deque[_Waiting]] = deque()  # whose turn it is, first
         self._waiting = 0
-        self._budget = PixelBudget()
+        self.budget = PixelBudget()
         self._changed = threading.Condition()
         self._closed = False
         # Daemons: a photo that takes a second to decode must not hold up a forced exit.
@@ -180,7 +181,7 @@ class Batcher:
             return photo
         shortest_side = self._classifier.info.preprocessing.shorter_side
         try:
-            with self._budget.taken(count_decoded_pixels(photo, shortest_side)):
+            with self.budget.taken(count_decoded_pixels(photo, shortest_side)):
                 return self._classifier.pixels(photo)
         except ImageError as error:
             return error

@@ -232,3 +232,21 @@ def test_a_hub_out_of_reach_ends_soon_and_names_three_ways(
     assert done.stderr.count("\n") == 1
     for way in ("Use tf_efficientnet_lite0", "--weights FILE", "--weights none"):
         assert way in done.stderr
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        torch.zeros(1).expand(10**5, 512),
+        torch.empty(10**5, 512, device="meta"),
+        torch.sparse_coo_tensor(torch.zeros(2, 0), [], (10**5, 512), check_invariants=True),
+    ],
+    ids=["one number for all", "none", "sparse"],
+)
+@pytest.mark.attack("Weights and checkpoints")
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+def test_a_few_bytes_are_no_classifier_of_any_size(tmp_path: Path, rows: torch.Tensor) -> None:
+    state = timm.create_model("resnet18", pretrained=False).state_dict()
+    torch.save(state | {"fc.weight": rows, "fc.bias": torch.zeros(10**5)}, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="its classifier is larger than what the file holds"):
+        load_pretrained("resnet18", str(tmp_path / "w.pth"))

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from petclassify.runtime.serve import service as room
+from petclassify.runtime.serve.batching import MAX_DECODED_PIXELS
 from petclassify.runtime.serve.service import Service
 from tests.runtime.serve.conftest import SHIPPED
 
@@ -47,5 +48,22 @@ def test_a_process_that_was_stopped_midway_takes_bodies_again_at_once(
 
     try:
         assert asyncio.run(one_after_another()) < 1.5
+    finally:
+        service.close()
+
+
+@pytest.mark.attack("Server")
+def test_heat_maps_are_decoded_within_the_pixels_of_all(photo: bytes) -> None:
+    service = Service(SHIPPED)
+
+    async def drawn_while_all_is_taken() -> bool:
+        with service._batcher.budget.taken(MAX_DECODED_PIXELS):
+            drawing = asyncio.ensure_future(service.explain(photo))
+            done, _ = await asyncio.wait([drawing], timeout=1)
+        assert (await drawing).startswith(b"\x89PNG")
+        return bool(done)
+
+    try:
+        assert not asyncio.run(drawn_while_all_is_taken())
     finally:
         service.close()
