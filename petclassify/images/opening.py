@@ -32,7 +32,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.other_files import is_heic, remark
-from petclassify.images.rationed import Rationed
+from petclassify.images.rationed import Rationed, check_length
 from petclassify.images.tiff_limits import check_tiff
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
@@ -156,10 +156,13 @@ def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
         yield cast("BinaryIO", Rationed(io.BytesIO(source)))
         return
-    mode = source.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
+    status = source.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(
+        status.st_mode
+    ):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
+    check_length(status.st_size)
     with source.open("rb") as stream:
         yield cast("BinaryIO", Rationed(stream))
 

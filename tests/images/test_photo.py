@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import ExifTags, Image, ImageFilter
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
+from petclassify.images.digests import digest_photo
 from petclassify.images.photo import (
     count_decoded_pixels,
     read_image,
@@ -171,6 +173,23 @@ def test_an_unusable_file_is_refused_by_its_true_fault(tmp_path: Path, name: str
     with pytest.raises(ImageError) as from_bytes:
         read_image(content)
     assert from_bytes.value.kind == fault
+
+
+@pytest.mark.attack("Photos")
+def test_a_file_longer_than_any_photo_is_refused_unread(tmp_path: Path) -> None:
+    """To digest it, as training does, would take minutes."""
+    path = tmp_path / "photo.bmp"
+    path.write_bytes(encoded(scene(), "BMP"))
+    assert read_image(path).size == (320, 240)
+    os.truncate(path, 200 << 30)
+    for refused in (read_image, read_size, digest_photo):
+        try:
+            fault = refused(path)
+        except ImageError as error:
+            fault = error
+        assert isinstance(fault, ImageError)
+        assert (fault.kind, fault.path) == (ImageFault.TOO_LARGE, path)
+        assert "204800 MiB, more than the limit of 1024 MiB" in str(fault)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
