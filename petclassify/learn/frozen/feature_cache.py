@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import platformdirs
 
 from petclassify.arrays import Features
 from petclassify.errors import EnvironmentFault
@@ -31,11 +30,6 @@ log = logging.getLogger(__name__)
 # Raise it when the same photo would give other pixels or features than before.
 FORMAT = 4
 _WAIT_S = 60.0
-
-
-def cache_folder(chosen: Path | None) -> Path:
-    """The folder that holds the caches: the chosen one, else the user's own."""
-    return chosen or platformdirs.user_cache_path("petclassify")
 
 
 @dataclass(frozen=True)
