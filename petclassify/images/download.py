@@ -146,7 +146,7 @@ def _request(url: str, start: int) -> http.client.HTTPResponse:
         asked = urllib.request.Request(url, headers=headers)
         response: http.client.HTTPResponse = opener.open(asked, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        said, _, _ = str(error.reason).partition("\n")  # of a loop, urllib says more
+        said = str(error.reason).partition("\n")[0].rstrip(".")  # of a loop, urllib says more
         with error:
             if start and error.code == _RANGE_REFUSED:
                 return _request(url, 0)
