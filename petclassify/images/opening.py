@@ -50,7 +50,8 @@ _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
 # TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
 # OverflowError of offsets that no file reaches, a ZeroDivisionError of an AVIF's clock that stands
-# still, an AssertionError of a PNG that has a palette by its header and none in fact.
+# still, an AssertionError of a PNG that has a palette by its header and none in fact, in whose place
+# comes an AttributeError where Python leaves assertions out.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
@@ -59,6 +60,7 @@ DECODING_ERRORS = (
     TypeError,
     ArithmeticError,
     AssertionError,
+    AttributeError,
     LookupError,
     EOFError,
     struct.error,

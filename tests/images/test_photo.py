@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from petclassify.images.photo import (
     to_pixels,
 )
 from petclassify.images.rgb import to_rgb
+from tests.images.hostile import HOSTILE
 
 RESIZE = Resize(shorter_side=256, crop=224, interpolation="bicubic")
 
@@ -190,6 +193,18 @@ def test_a_file_longer_than_any_photo_is_refused_unread(tmp_path: Path) -> None:
         assert isinstance(fault, ImageError)
         assert (fault.kind, fault.path) == (ImageFault.TOO_LARGE, path)
         assert "204800 MiB, more than the limit of 1024 MiB" in str(fault)
+
+
+@pytest.mark.attack("Photos")
+def test_a_photo_is_refused_where_assertions_are_left_out(tmp_path: Path) -> None:
+    """As PYTHONOPTIMIZE leaves them out; Pillow refuses some files by its own."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(HOSTILE["no-palette.png"].content)
+    code = f"from petclassify.images.photo import *; read_image(Path({str(path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].startswith("petclassify.errors.ImageError: ")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
