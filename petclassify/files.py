@@ -13,7 +13,7 @@ from petclassify.errors import EnvironmentFault
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 # Of disks of other kinds: a file that is mounted by itself, names or locks that they do not know,
 # a share that is gone.
 _UNFIT = {
@@ -65,10 +65,10 @@ def replaceable(path: Path) -> Path:
         EnvironmentFault: something else is there, or there is no such folder.
 
     """
-    path = Path(os.path.realpath(path))  # a link stays, what it names is replaced
+    given, path = path, Path(os.path.realpath(path))  # a link stays, what it names is replaced
     with disk_faults_named(path):
-        if os.path.lexists(path) and not path.is_file():
-            raise EnvironmentFault(f"{path}: cannot be written, it is no regular file")
+        if (given.exists() or os.path.lexists(path)) and not given.is_file():
+            raise EnvironmentFault(f"{given}: cannot be written, it is no regular file")
         if not path.parent.is_dir():
             raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     return path

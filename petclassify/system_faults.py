@@ -20,12 +20,15 @@ WORKING_FOLDER_GONE = "the working folder was deleted. Change to another and run
 _FULL = ("the disk is full", "Free some space and run the command again")
 _DENIED = ("permission denied", "Change its permissions or those of the folders above it")
 _BROKEN = ("the disk gave an error", "Check it, and run the command again")
+_GONE = ("the disk or share does not answer", "See that it is there, and run the command again")
 _TOO_MANY = ("too many open files", "Allow more, with ulimit -n")
 _FAULTS = {
     **dict.fromkeys(FULL_DISK, _FULL),
     **dict.fromkeys((errno.EACCES, errno.EPERM), _DENIED),
     **dict.fromkeys((errno.EIO, errno.ESTALE), _BROKEN),
+    **dict.fromkeys((errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV), _GONE),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), _TOO_MANY),
+    errno.ELOOP: ("a link leads back to itself", "Remove it"),
     errno.EROFS: ("the disk is read-only", "Choose another folder"),
     errno.ENAMETOOLONG: ("name too long", "Choose a shorter one"),
     errno.ENOMEM: ("the memory is full", "Close other programs and run the command again"),

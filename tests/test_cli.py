@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from petclassify.errors import ExitCode
+from petclassify.config import TrainConfig
+from petclassify.errors import ExitCode, UsageError
 from tests.conftest import REPOSITORY, Outcome
 
 Run = Callable[..., Outcome]
@@ -336,6 +337,19 @@ def test_demo_goes_the_whole_way(
     assert Path("models/latest/model.onnx").is_file()
     assert "report.html" in done.out
     assert "petclassify train DIR" in done.out
+
+
+def test_demo_fills_a_folder_that_is_empty(
+    petclassify: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(config: TrainConfig) -> None:
+        raise UsageError(f"would train on {config.data}")
+
+    monkeypatch.setattr("petclassify.commands.demo.run_training", stop)
+    Path("pets").mkdir()
+    done = petclassify("demo", "--data", "pets")
+    assert "would train on pets" in done.err
+    assert len(list(Path("pets").rglob("*.jpg"))) == 200
 
 
 def test_a_misspelt_backbone_is_refused_before_torch_and_the_hub(

@@ -113,6 +113,9 @@ def test_a_folder_that_goes_while_a_file_is_written_is_one_line(
         (errno.EROFS, "read-only"),
         (errno.ENOMEM, "memory"),
         (errno.EDQUOT, "disk is full"),
+        (errno.ENOTCONN, "does not answer"),
+        (errno.ETIMEDOUT, "does not answer"),
+        (errno.ELOOP, "leads back to itself"),
     ],
 )
 def test_what_the_system_refuses_is_named(number: int, word: str) -> None:

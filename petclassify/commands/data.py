@@ -121,23 +121,23 @@ def check(
             f"{backbone} starts from random weights, which tell nothing about labels. "
             f"Use a pretrained network, such as {DEFAULT_BACKBONE}"
         )
+    from petclassify.images.read_only import require_outside
     from petclassify.learn.preflight import check_request
     from petclassify.report.check_page import refuse_foreign, write_check
 
     data = located(data, data_root)
-    folder = out or Path(f"{data.resolve().name}-check")
-    for path in (folder, write_exclude):
-        if path is not None and path.resolve().is_relative_to(data.resolve()):
-            raise UsageError(
-                f"{path}: lies in the data set, where nothing is written. Choose another"
-            )
-    if write_exclude is not None and os.path.lexists(write_exclude):
-        raise UsageError(
-            f"{write_exclude}: is there, and may have been edited. Move it away, or name another"
-        )
-    refuse_foreign(folder)
     config = TrainConfig(data, backbone, image_size=image_size, seed=seed, cache=cache)
     index = check_request(config)
+    folder = out or Path(f"{data.resolve().name}-check")
+    require_outside(index, folder, "--out")
+    if write_exclude is not None:
+        require_outside(index, write_exclude, "--write-exclude")
+        if os.path.lexists(write_exclude):
+            raise UsageError(
+                f"{write_exclude}: is there, and may have been edited. Move it away, or name "
+                "another"
+            )
+    refuse_foreign(folder)
     from petclassify.images.exclusions import write_exclusions
     from petclassify.learn.checking.check import check as run
     from petclassify.report.check_kinds import kinds_of

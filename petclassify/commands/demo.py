@@ -34,7 +34,7 @@ def demo(
     from petclassify.images.drawn_pets import draw_pets
     from petclassify.images.walk import walk_images
 
-    if not folder.exists():
+    if not folder.is_dir() or not any(folder.iterdir()):
         show([f"$ petclassify data draw {folder}"])
         draw_pets(folder, count=200, seed=0)
     show([f"$ petclassify train {folder}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -119,7 +120,7 @@ def compare(
         augmentation=augmentation,
         seed=seed,
         max_bad=max_bad,
-        out=out or Path("models") / f"{data.resolve().name}-comparison",
+        out=out or Path("models") / f"{Path(os.path.realpath(data)).name}-comparison",
     )
     collect_from_now_on()
     comparison = run(config)

@@ -34,7 +34,7 @@ _CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = 4096  # what a tar spends on an entry beside its content: header, long name, padding
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error),
-    *(EOFError, RuntimeError, ValueError, OverflowError),
+    *(EOFError, RuntimeError, ValueError, OverflowError, IndexError),
 )
 _CLASHES = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ}
 _PLAIN_ZIP = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}

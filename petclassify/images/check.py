@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from petclassify.errors import ImageError
 from petclassify.images.cores import usable_cores
-from petclassify.images.digests import digest_file
+from petclassify.images.digests import digest_photo
 from petclassify.images.findings import (
     WHERE,
     CopyGroup,
@@ -95,7 +95,7 @@ def _looked_at(index: Index) -> Iterator[_Seen | Unreadable]:
 def _look(index: Index, sample: Sample, split: Split) -> _Seen | Unreadable:
     name = os.path.relpath(sample.path, index.root)
     try:
-        digest = digest_file(sample.path)
+        digest = digest_photo(sample.path)
         if isinstance(digest, ImageError):
             raise digest
         image = read_image(sample.path, DECODED_SIDE)

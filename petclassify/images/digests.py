@@ -9,6 +9,18 @@ from pathlib import Path
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.cores import usable_cores
+from petclassify.images.rationed import check_length
+
+
+def digest_photo(path: Path) -> str | ImageError:
+    """As `digest_file`; what is longer than any photo is refused unread."""
+    try:
+        check_length(path.stat().st_size)
+    except ImageError as error:
+        return ImageError(error.kind, error.reason, path)
+    except OSError:
+        pass  # said below
+    return digest_file(path)
 
 
 def digest_file(path: Path) -> str | ImageError:
@@ -24,7 +36,7 @@ def digest_file(path: Path) -> str | ImageError:
         return ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path)
 
 
-def digest_files(paths: Sequence[Path]) -> list[str | ImageError]:
-    """Digest many files, in their order; hashing runs beside reading."""
+def digest_photos(paths: Sequence[Path]) -> list[str | ImageError]:
+    """Digest many photos, in their order; hashing runs beside reading."""
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(digest_file, paths))
+        return list(pool.map(digest_photo, paths))

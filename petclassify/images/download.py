@@ -146,14 +146,15 @@ def _request(url: str, start: int) -> http.client.HTTPResponse:
         asked = urllib.request.Request(url, headers=headers)
         response: http.client.HTTPResponse = opener.open(asked, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        said = str(error.reason).partition("\n")[0].rstrip(".")  # of a loop, urllib says more
         with error:
             if start and error.code == _RANGE_REFUSED:
                 return _request(url, 0)
             if error.code in _PASSING:
-                raise _Dropped(f"the server answered {error.code} {error.reason}") from error
+                raise _Dropped(f"the server answered {error.code} {said}") from error
             raise EnvironmentFault(
-                f"{url}: the server answered {error.code} {error.reason}. Try again later, or "
-                "fetch the file yourself"
+                f"{url}: the server answered {error.code} {said}. Try again later, or fetch the "
+                "file yourself"
             ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
@@ -163,6 +164,11 @@ def _request(url: str, start: int) -> http.client.HTTPResponse:
                 "certificates of your own the variable SSL_CERT_FILE"
             ) from error
         raise _Dropped(_in_words(reason)) from error
+    except ValueError as error:  # of an address that the server or the environment names
+        raise EnvironmentFault(
+            f"{url}: cannot be reached ({_in_words(error)}). Check the network, and the variable "
+            "https_proxy"
+        ) from error
     if start and response.status == http.client.PARTIAL_CONTENT:
         given = response.headers.get("Content-Range", "")
         if not re.match(rf"bytes {start}-\d", given):

@@ -50,6 +50,8 @@ def draw_pets(folder: Path, count: int, seed: int) -> None:
         EnvironmentFault: the disk is full or the folder cannot be written.
 
     """
+    if folder.is_symlink():  # it stays, what it names is filled
+        folder = Path(os.path.realpath(folder))
     _refuse_taken(folder)
     with disk_faults_named(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -58,9 +60,17 @@ def draw_pets(folder: Path, count: int, seed: int) -> None:
             _fill(unfinished, count, seed)
             with suppress(OSError):  # see files.written_whole
                 unfinished.chmod(0o755)
-            os.replace(unfinished, folder)
+            _put_in_place(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _put_in_place(drawn: Path, folder: Path) -> None:
+    try:
+        os.replace(drawn, folder)
+    except OSError:
+        _refuse_taken(folder)  # meanwhile, by another command
+        raise
 
 
 def _fill(folder: Path, count: int, seed: int) -> None:

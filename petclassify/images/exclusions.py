@@ -44,6 +44,8 @@ def read_exclusions(path: Path) -> list[str]:
         UsageError: there is no such list in this file.
 
     """
+    if path.is_char_device() or path.is_block_device():
+        raise UsageError(f"{path}: is a device, not a list to exclude")
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     except OSError as error:

@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.jpeg_limits import check_scans, comes_in_scans
 from petclassify.images.other_files import is_heic, remark
-from petclassify.images.rationed import Rationed
+from petclassify.images.rationed import Rationed, check_length
 from petclassify.images.tiff_limits import check_tiff
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
@@ -44,7 +44,8 @@ MAX_SIDE_RATIO = 100
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
 # TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
 # OverflowError of offsets that no file reaches, a ZeroDivisionError of an AVIF's clock that stands
-# still, an AssertionError of a PNG that has a palette by its header and none in fact.
+# still, an AssertionError of a PNG that has a palette by its header and none in fact, in whose place
+# comes an AttributeError where Python leaves assertions out.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
@@ -53,6 +54,7 @@ DECODING_ERRORS = (
     TypeError,
     ArithmeticError,
     AssertionError,
+    AttributeError,
     LookupError,
     EOFError,
     struct.error,
@@ -150,10 +152,13 @@ def _stream(source: Path | bytes) -> Iterator[Rationed]:
     if isinstance(source, bytes):
         yield Rationed(io.BytesIO(source))
         return
-    mode = source.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
+    status = source.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(
+        status.st_mode
+    ):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
+    check_length(status.st_size)
     with source.open("rb") as stream:
         yield Rationed(stream)
 

@@ -14,6 +14,8 @@ SIGNED_AS = "Software"  # the keyword that PNG's specification, section 11.3.3.2
 def is_signed(path: Path, software: str) -> bool:
     """Whether a file is a PNG whose text names this as what made it."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with Image.open(path, formats=("PNG",)) as picture:
             return picture.info.get(SIGNED_AS) == software
     except DECODING_ERRORS:

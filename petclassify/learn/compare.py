@@ -30,6 +30,7 @@ from petclassify.config import (
 from petclassify.errors import PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Index, read_index
+from petclassify.images.read_only import require_outside
 from petclassify.learn import zoo
 from petclassify.learn.backbones.backbone import require_known
 from petclassify.learn.claims import claimed
@@ -39,7 +40,6 @@ from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.runs.run_place import (
     LOCK,
     clear_half_written,
-    require_outside,
     whole_names,
 )
 from petclassify.learn.train import train
@@ -98,8 +98,9 @@ def compare(config: CompareConfig) -> Comparison:
         raise UsageError("compare runs in one process: its networks would wait for one another")
     for network in config.networks:
         require_known(network)
-    require_outside(config.data, config.out)
-    config = replace(config, photos=_listing(read_index(config.data)))
+    index = read_index(config.data)
+    require_outside(index, config.out, "--out")
+    config = replace(config, photos=_listing(index))
     _finished_before(config)  # a folder of something else is left as it is
     with disk_faults_named(config.out):
         config.out.mkdir(parents=True, exist_ok=True)

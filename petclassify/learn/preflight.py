@@ -10,6 +10,7 @@ from petclassify.errors import UsageError
 from petclassify.images.exclusions import leave_out
 from petclassify.images.index import Index, read_index
 from petclassify.images.mistaken import overlooked
+from petclassify.images.read_only import require_outside
 from petclassify.learn import zoo
 from petclassify.learn.backbones.sources import (
     PACKAGED_WEIGHTS,
@@ -18,6 +19,7 @@ from petclassify.learn.backbones.sources import (
     require_hub,
 )
 from petclassify.learn.backbones.timm_names import require_timm_name
+from petclassify.learn.frozen.cache_place import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +38,7 @@ def check_request(config: TrainConfig) -> Index:
 
     """
     index = read_index(config.data)
-    if config.cache is not None and config.cache.resolve().is_relative_to(index.root.resolve()):
-        raise UsageError(
-            f"{config.cache}: lies in the data set, where nothing is written. Choose another "
-            "--cache"
-        )
+    require_outside(index, cache_folder(config.cache), "--cache")
     for finding in overlooked(index.root):
         log.warning("%s", finding)
     if config.exclude is not None:

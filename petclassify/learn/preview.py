@@ -11,6 +11,7 @@ from petclassify.errors import DataError, ImageError, UsageError
 from petclassify.files import replaceable, written_whole
 from petclassify.images.index import Index
 from petclassify.images.photo import read_pixels
+from petclassify.images.read_only import require_outside
 from petclassify.images.signed_png import is_signed
 from petclassify.learn.tuning.views import changed_views
 from petclassify.report.plots import PREVIEW_SOFTWARE, PreviewRow, draw_preview
@@ -38,8 +39,7 @@ def preview(index: Index, changes: Augmentation, image_size: int, seed: int, out
     """
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out}: --out names a .png file")
-    if out.resolve().is_relative_to(index.root.resolve()):
-        raise UsageError(f"{out}: lies in the data set, where nothing is written. Choose another")
+    require_outside(index, out, "--out")
     if replaceable(out).is_file() and not is_signed(out, PREVIEW_SOFTWARE):
         raise UsageError(f"{out}: is there, and no preview of petclassify. Name another with --out")
     resize = Resize(round(image_size / SHOWN_SHARE), image_size, "bicubic")

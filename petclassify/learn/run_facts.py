@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,10 +28,10 @@ def asked(config: TrainConfig) -> dict[str, Any]:
     """The options as they were given, paths made absolute."""
     from_file = config.weights not in {"pretrained", "none"}
     return asdict(config) | {
-        "data": str(config.data.resolve()),
+        "data": os.path.realpath(config.data),
         "weights": _named_by_content(Path(config.weights)) if from_file else config.weights,
-        "out": None if config.out is None else str(config.out.resolve()),
-        "cache": None if config.cache is None else str(config.cache.resolve()),
+        "out": None if config.out is None else os.path.realpath(config.out),
+        "cache": None if config.cache is None else os.path.realpath(config.cache),
         "exclude": None if config.exclude is None else _named_by_content(config.exclude),
     }
 
@@ -90,7 +91,7 @@ def training_facts(
 
 def _named_by_content(path: Path) -> str:
     """So that a run that goes on notices an edited list, or other weights under the same name."""
-    return f"{path.resolve()} (SHA-256 {digest_file(path)})"
+    return f"{os.path.realpath(path)} (SHA-256 {digest_file(path)})"
 
 
 def versions() -> dict[str, str]:

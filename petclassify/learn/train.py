@@ -20,6 +20,7 @@ from pathlib import Path
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
+from petclassify.images.read_only import require_outside
 from petclassify.learn.backbones.backbone import Backbone, load_backbone, random_backbone
 from petclassify.learn.candidates import (
     Candidate,
@@ -31,7 +32,8 @@ from petclassify.learn.candidates import (
 from petclassify.learn.data.dataset import Dataset, prepare_dataset, require_usable, split_dataset
 from petclassify.learn.data.first_read import read_once
 from petclassify.learn.export.export import export_model
-from petclassify.learn.frozen.feature_cache import FeatureCache, cache_folder
+from petclassify.learn.frozen.cache_place import cache_folder
+from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.calibration import UNCALIBRATED
 from petclassify.learn.head.logistic import HeadSearch
@@ -40,7 +42,7 @@ from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_report import write_run_report
 from petclassify.learn.runs.epoch_log import EpochLog
 from petclassify.learn.runs.run_folder import RunFolder
-from petclassify.learn.runs.run_place import new_place, place_to_resume, require_outside
+from petclassify.learn.runs.run_place import RUNS, new_place, place_to_resume
 from petclassify.learn.runs.stopwatch import Stopwatch
 from petclassify.learn.tuning.finetune import FineTuned, Start, fine_tune
 from petclassify.learn.tuning.processes import Processes
@@ -77,7 +79,7 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
     if not processes.is_first:
         _help(config, index, processes)
         return None
-    require_outside(index.root, config.out)
+    require_outside(index, config.out or RUNS, "--out")
     watch = Stopwatch()
     with watch.stage("index"):
         dataset = prepare_dataset(index, config)

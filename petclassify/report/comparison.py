@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from petclassify.report.metrics import share_interval
+from petclassify.report.plots import PLAIN_TEXT
 
 # Okabe and Ito 2008: told apart by the colour-blind too. Markers change with each round.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c00")
@@ -108,6 +110,7 @@ class Comparison:
         return json.dumps(content, indent=2) + "\n"
 
 
+@mpl.rc_context(PLAIN_TEXT)
 def draw_comparison(comparison: Comparison, path: Path) -> None:
     """Draw validation accuracy against time, a bubble as large as the model file, and all curves.
 

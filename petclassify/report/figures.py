@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from petclassify.report.metrics import ReliabilityBin
-from petclassify.report.plots import BEST_COLOUR, TRAIN_COLOUR, VAL_COLOUR
+from petclassify.report.plots import BEST_COLOUR, PLAIN_TEXT, TRAIN_COLOUR, VAL_COLOUR
 
 _INK = "#010203"  # matplotlib knows no currentColor; this stands for it until the SVG is written
-_STYLE: Any = {  # keys that matplotlib types one by one
+_STYLE: Any = PLAIN_TEXT | {  # keys that matplotlib types one by one
     "svg.fonttype": "none",
     "font.size": 11,
     "font.family": "sans-serif",

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,9 +18,12 @@ from petclassify.images.signed_png import SIGNED_AS
 from petclassify.report.history import Epoch, StrengthTried
 
 PREVIEW_SOFTWARE = "petclassify data preview"
+# A matplotlibrc, of the user's or in the working folder, may ask for LaTeX, which need not be here.
+PLAIN_TEXT: Any = {"text.usetex": False}
 TRAIN_COLOUR, VAL_COLOUR, BEST_COLOUR = "#7f7f7f", "#0072b2", "#d55e00"
 
 
+@mpl.rc_context(PLAIN_TEXT)
 def draw_head_search(
     points: Sequence[StrengthTried], chosen: float, title: str, path: Path
 ) -> None:
@@ -65,6 +70,7 @@ def _draw_pair(
     axes.plot(strengths, val, "o-", color=VAL_COLOUR, label="photos held out")
 
 
+@mpl.rc_context(PLAIN_TEXT)
 def draw_epochs(epochs: Sequence[Epoch], start_loss: float, title: str, path: Path) -> None:
     """Draw loss, accuracy and learning rate by epoch, phases and the best epoch marked.
 
@@ -133,6 +139,7 @@ class PreviewRow:
     views: Sequence[Pixels]
 
 
+@mpl.rc_context(PLAIN_TEXT)
 def draw_preview(rows: Sequence[PreviewRow], path: Path) -> None:
     """Draw a grid of photos, one a row.
 

@@ -145,8 +145,9 @@ def explain_photos(
     if stored is not None:
         raise UsageError(f"{stored}: photos in object stores cannot be explained. Fetch them first")
     photos = list(find_photos(inputs))
+    folder = Path(os.path.realpath(out))  # unlike Path.resolve, it takes a link to itself
     for name, place in photos:
-        if isinstance(place, Path) and place.resolve().parent == out.resolve():
+        if isinstance(place, Path) and Path(os.path.realpath(place)).parent == folder:
             raise UsageError(f"--out {out} holds {name}, which is to be explained. Name another")
     with disk_faults_named(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -110,8 +110,8 @@ class PartialResult:
 
 
 def _key(name: str) -> bytes:
-    """What a photo is known by: its place, whatever folder the command is run in."""
-    return os.fsencode(name if is_uri(name) else os.path.abspath(name))  # noqa: PTH100
+    """What a photo is known by: its place, whatever folder or link the command came by."""
+    return os.fsencode(name if is_uri(name) else os.path.realpath(name))
 
 
 @contextmanager

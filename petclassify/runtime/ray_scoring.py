@@ -33,9 +33,10 @@ import pickle
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -122,7 +123,7 @@ def _connected() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     try:
-        with _signals_kept(), _stderr_hidden():
+        with _signals_kept(), _stderr_hidden(), _no_code_from_here():
             _start(address)
         yield
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError, OverflowError) as error:
@@ -153,6 +154,19 @@ def _knock(address: str) -> None:
     host, colon, port = address.rpartition("//")[2].rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+
+
+@contextmanager
+def _no_code_from_here() -> Iterator[None]:
+    """Ray's workers import from the working folder, where any code may lie beside the photos.
+
+    It stays so where this process does, as `python -m` makes it.
+    """
+    if {"", str(Path.cwd())} & {*sys.path}:
+        yield
+        return
+    with chdir(os.sep):
+        yield
 
 
 @contextmanager

@@ -243,6 +243,12 @@ def test_an_encrypted_zip_is_one_line(tmp_path, target):
     assert "damaged" in _refusal(archive, target)
 
 
+@pytest.mark.attack("Downloads and archives")
+def test_a_zip_entry_without_a_name_is_one_line(tmp_path, target):
+    archive = _zip(tmp_path / "a.zip", ("one", b"1"), (zipfile.ZipInfo(""), b"2"))
+    assert "damaged" in _refusal(archive, target)
+
+
 @pytest.mark.parametrize("names", [("one", "one"), ("one", "one/two"), ("one/two", "one")])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.attack("Downloads and archives")

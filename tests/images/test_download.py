@@ -225,6 +225,29 @@ def test_a_name_that_nobody_knows_is_one_line(server, path):
 
 
 @pytest.mark.attack("Downloads and archives")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib's socket
+@pytest.mark.parametrize("where", ["https://[::1/set.gz", "https://a..b/set.gz"])
+def test_a_redirect_to_what_is_no_address_is_one_line(server, path, where):
+    server.redirects["moved.gz"] = where
+    assert "cannot be reached" in _refusal(server, path, name="moved.gz")
+
+
+@pytest.mark.attack("Downloads and archives")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("proxy", ["http:/proxy:8080", "http://a..b:8080"])
+def test_a_proxy_that_cannot_be_is_one_line(server, path, monkeypatch, proxy):
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy")
+    assert "https_proxy" in _refusal(server, path)
+
+
+@pytest.mark.attack("Downloads and archives")
+def test_redirects_that_never_end_are_one_line(server, path):
+    server.redirects["moved.gz"] = server.url("moved.gz")
+    assert "infinite loop" in _refusal(server, path, name="moved.gz")
+
+
+@pytest.mark.attack("Downloads and archives")
 def test_a_server_that_falls_silent_is_not_waited_for(server, path, monkeypatch):
     monkeypatch.setattr(module, "_TIMEOUT_S", 0.1)
     with socket.create_server(("localhost", 0)) as silent:

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from petclassify.errors import UsageError
+from petclassify.images import drawn_pets as module
 from petclassify.images.drawn_pets import Kind, draw_pet, draw_pets
 
 
@@ -121,3 +122,28 @@ def test_a_disk_that_knows_no_permissions_takes_them(
     monkeypatch.setattr(Path, "chmod", refuse)
     draw_pets(tmp_path / "pets", count=2, seed=0)
     assert len(list((tmp_path / "pets").rglob("*.jpg"))) == 2
+
+
+def test_a_folder_that_another_command_fills_meanwhile_is_left_as_it_is(tmp_path, monkeypatch):
+    folder = tmp_path / "pets"
+
+    def fill_and_draw(*given):
+        folder.mkdir(exist_ok=True)
+        (folder / "mine").touch()
+        return draw_pet(*given)
+
+    monkeypatch.setattr(module, "draw_pet", fill_and_draw)
+    with pytest.raises(UsageError, match="pets: is not empty"):
+        draw_pets(folder, 4, seed=0)
+    assert _read(folder) == {"mine": b""}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_what_a_link_names_is_filled_and_the_link_stays(tmp_path, made):
+    (tmp_path / "link").symlink_to("large disk")
+    if made:
+        (tmp_path / "large disk").mkdir()
+    draw_pets(tmp_path / "link", 2, seed=0)
+    assert (tmp_path / "link").is_symlink()
+    assert len(_read(tmp_path / "large disk")) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,13 @@ def test_a_class_is_never_left_empty(tmp_path: Path, photos: Path) -> None:
     write_exclusions(tmp_path / "list.csv", [(f"dogs/00{n}.png", "") for n in range(4)])
     with pytest.raises(DataError, match="leaves no photo of the class dogs"):
         leave_out(read_index(photos), tmp_path / "list.csv")
+
+
+@pytest.mark.attack("Surroundings")
+def test_a_device_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="/dev/zero: is a device"):
+        read_exclusions(Path("/dev/zero"))
+    os.mkfifo(tmp_path / "list")
+    with ThreadPoolExecutor() as pool:  # as a shell's <(...) is one
+        pool.submit((tmp_path / "list").write_text, "path\ncats/000.png\n")
+        assert read_exclusions(tmp_path / "list") == ["cats/000.png"]

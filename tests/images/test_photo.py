@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from PIL import ExifTags, Image, ImageFilter
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
+from petclassify.images.digests import digest_photo
 from petclassify.images.photo import (
     count_decoded_pixels,
     read_image,
@@ -19,6 +23,7 @@ from petclassify.images.photo import (
     to_pixels,
 )
 from petclassify.images.rgb import to_rgb
+from tests.images.hostile import HOSTILE
 
 RESIZE = Resize(shorter_side=256, crop=224, interpolation="bicubic")
 
@@ -171,6 +176,35 @@ def test_an_unusable_file_is_refused_by_its_true_fault(tmp_path: Path, name: str
     with pytest.raises(ImageError) as from_bytes:
         read_image(content)
     assert from_bytes.value.kind == fault
+
+
+@pytest.mark.attack("Photos")
+def test_a_file_longer_than_any_photo_is_refused_unread(tmp_path: Path) -> None:
+    """To digest it, as training does, would take minutes."""
+    path = tmp_path / "photo.bmp"
+    path.write_bytes(encoded(scene(), "BMP"))
+    assert read_image(path).size == (320, 240)
+    os.truncate(path, 200 << 30)
+    for refused in (read_image, read_size, digest_photo):
+        try:
+            fault = refused(path)
+        except ImageError as error:
+            fault = error
+        assert isinstance(fault, ImageError)
+        assert (fault.kind, fault.path) == (ImageFault.TOO_LARGE, path)
+        assert "204800 MiB, more than the limit of 1024 MiB" in str(fault)
+
+
+@pytest.mark.attack("Photos")
+def test_a_photo_is_refused_where_assertions_are_left_out(tmp_path: Path) -> None:
+    """As PYTHONOPTIMIZE leaves them out; Pillow refuses some files by its own."""
+    path = tmp_path / "photo.png"
+    path.write_bytes(HOSTILE["no-palette.png"].content)
+    code = f"from petclassify.images.photo import *; read_image(Path({str(path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1].startswith("petclassify.errors.ImageError: ")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

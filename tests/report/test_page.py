@@ -276,3 +276,25 @@ def test_a_model_moved_away_from_its_run_is_judged_without_curves(
     assert petclassify("evaluate", drawn_pets, "--model", "moved.onnx").code == 0
     page = Page(Path("report.html").read_text())
     assert not any(where.startswith("data:image/png") for where in page.refers_to)
+
+
+def test_the_page_is_of_the_model_that_was_judged(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that ends meanwhile moves models/latest."""
+    from petclassify.report import evaluate as module
+
+    judge, latest = module.evaluate, Path("models/latest")
+    latest.parent.mkdir()
+    latest.symlink_to(drawn_run)
+
+    def judge_and_move(*given: Path) -> module.Evaluation:
+        found = judge(*given)
+        latest.unlink()
+        latest.symlink_to("the next")
+        return found
+
+    monkeypatch.setattr(module, "evaluate", judge_and_move)
+    done = petclassify("evaluate", drawn_pets)
+    assert done.code == 0, done.err
+    assert f"{drawn_run.name} on {drawn_pets.name}" in Path("report.html").read_text()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from petclassify.images.photo import window_box
 from petclassify.learn.network import load_checkpoint
 from petclassify.runtime.explain import Explainer, class_activation_map, draw_heat
 from petclassify.runtime.model_file import HEAD_WEIGHT, METADATA_KEY
-from tests.conftest import Outcome
+from tests.conftest import REPOSITORY, Outcome
 from tests.runtime.test_model_file import INFO, toy_model
 
 Run = Callable[..., Outcome]
+SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
 
 
 @pytest.fixture(scope="session")
@@ -239,3 +241,17 @@ def test_of_a_large_photo_no_second_one_is_made(monkeypatch: pytest.MonkeyPatch)
     assert draw_heat(photo, heat, Resize(256, 224, "bicubic")).size == (1024, 768)
     assert (4000, 3000) not in copied
     assert draw_heat(photo.resize((40, 30)), heat, Resize(256, 224, "bicubic")).size == (40, 30)
+
+
+@pytest.mark.attack("Surroundings")
+def test_a_link_to_itself_is_that_photos_error_and_a_pipe_is_not_waited_for(
+    petclassify: Run, make_photos
+) -> None:
+    make_photos(Path("photos"), 1)
+    Path("photos/loop.png").symlink_to("loop.png")
+    Path("out").mkdir()
+    os.mkfifo("out/000.png")
+    done = petclassify("explain", "photos", "--model", SHIPPED, "--out", "out")
+    assert done.code == ExitCode.SOME_IMAGES_FAILED, done.err
+    assert "photos/loop.png: cannot be read: too many levels of symbolic links" in done.out
+    assert sorted(path.name for path in Path("out").iterdir()) == ["000-2.png", "000.png"]

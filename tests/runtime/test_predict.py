@@ -318,6 +318,20 @@ def test_output_never_replaces_what_is_read_or_a_device(
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.txt"])
+def test_a_pipe_behind_a_link_is_named_as_what_cannot_be_replaced(
+    photo: Path, tmp_path: Path, name: str
+) -> None:
+    """As /dev/stdout is one; its real name is in /proc, where nothing can be made."""
+    (tmp_path / name).symlink_to("/dev/stdout")
+    command = ["predict", str(photo), "--model", str(SHIPPED), "--output", str(tmp_path / name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "petclassify", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.ENVIRONMENT
+    assert done.stderr == f"error: {tmp_path / name}: cannot be written, it is no regular file\n"
+
+
 def test_output_never_replaces_a_photo_of_a_folder_through_a_link(
     petclassify: Run, photo: Path, tmp_path: Path
 ) -> None:

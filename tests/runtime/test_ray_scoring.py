@@ -59,6 +59,30 @@ def test_ray_gives_the_rows_of_the_local_engine(tmp_path: Path, make_photos: Mak
     assert from_store == from_disk
 
 
+@pytest.mark.slow
+@pytest.mark.attack("Surroundings")
+def test_no_code_of_the_working_folder_runs(tmp_path: Path, make_photos: Make) -> None:
+    """As it is started by its console script, whose own folder is not the working folder."""
+    make_photos(tmp_path / "work" / "photos", 4)
+    for name in ("numpy", "pandas", "pyarrow"):
+        (tmp_path / "work" / f"{name}.py").write_text("open('ran', 'w')")
+    script = tmp_path / "script.py"
+    script.write_text("from petclassify.__main__ import main\nmain()\n")
+    command = [sys.executable, script, "predict", "photos", "--model", SHIPPED, "--engine", "ray"]
+    done = subprocess.run(
+        [*command, "--output", "rows.csv"],
+        cwd=tmp_path / "work",
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "work" / "ran").exists()
+    assert (tmp_path / "work" / "rows.csv").read_text().count("\n") == 5
+
+
 def test_a_cluster_that_is_not_there_is_one_line_at_once(tmp_path: Path, make_photos: Make) -> None:
     (photo,) = make_photos(tmp_path / "photos", 1)
     arguments = (photo, "--engine", "ray", "--output", tmp_path / "rows.csv")

@@ -157,6 +157,31 @@ def test_another_photo_of_the_same_relative_name_is_scored(
     assert rows.read_text() == predict(".", "--format", "jsonl").out
 
 
+def test_photos_behind_a_link_are_not_taken_for_others(
+    predict: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same size and time: `link/..` is where the link leads, and a link may be moved."""
+    monkeypatch.chdir(tmp_path)
+    for folder, colour in (("one/in", 0), ("two/in", 200)):
+        Path(folder).mkdir(parents=True)
+        for number in range(40):
+            photo = Path(folder).parent / f"{number}.bmp"
+            Image.new("RGB", (32, 32), (colour, number, 0)).save(photo)
+            os.utime(photo, (0, 0))
+    rows, link = tmp_path / "rows.jsonl", Path("one/link")
+    link.symlink_to("../two/in")
+    both = [name for n in range(40) for name in (f"one/link/../{n}.bmp", f"one/{n}.bmp")]
+    done = predict(*both, "--output", rows)
+    assert rows.read_text() == predict(*both, "--format", "jsonl").out, done.err
+    rows.unlink()
+    Path("now").symlink_to("one")
+    leave_partial(Path("now"), rows)
+    Path("now").unlink()
+    Path("now").symlink_to("two")
+    assert kept(predict("now", "--output", rows).err) == 0
+    assert rows.read_text() == predict("now", "--format", "jsonl").out
+
+
 def test_a_photo_given_twice_was_not_scored_by_an_earlier_run(
     predict: Run, tmp_path: Path, make_photos: Make
 ) -> None:

@@ -23,7 +23,8 @@ from petclassify.learn.backbones.backbone import load_backbone
 from petclassify.learn.candidates import N_FOLDS
 from petclassify.learn.checking.label_check import judge_labels, likeness_to_others
 from petclassify.learn.data.splits import assign_folds, distinct_per_class
-from petclassify.learn.frozen.feature_cache import FeatureCache, cache_folder
+from petclassify.learn.frozen.cache_place import cache_folder
+from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.frozen.frozen_pass import FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.logistic import search_head
 from petclassify.learn.progress import track

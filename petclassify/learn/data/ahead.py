@@ -12,7 +12,7 @@ from petclassify.arrays import Pixels
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.cores import usable_cores
-from petclassify.images.digests import digest_file
+from petclassify.images.digests import digest_photo
 from petclassify.images.photo import read_pixels
 
 Task = TypeVar("Task")
@@ -48,7 +48,7 @@ def decoded_ahead(
             pixels = read_pixels(path, resize)
         except ImageError as error:
             return digest, error
-        if digest_file(path) != digest:  # else the cache would be wrong for good
+        if digest_photo(path) != digest:  # else the cache would be wrong for good
             return digest, ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
         return digest, pixels
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ImageError
-from petclassify.images.digests import digest_files
+from petclassify.images.digests import digest_photos
 from petclassify.images.index import SPLITS, Index, Split
 from petclassify.learn.data.splits import carve, distinct_per_class
 
@@ -138,7 +138,7 @@ def prepare_dataset(index: Index, config: TrainConfig) -> Dataset:
             "%s: not read, since no split of class folders is called so: %s", index.root, beside
         )
     given = [(sample, split) for split in SPLITS for sample in index.splits.get(split, ())]
-    digests = digest_files([sample.path for sample, _ in given])
+    digests = digest_photos([sample.path for sample, _ in given])
     members: list[Member] = []
     unreadable: list[ImageError] = []
     for (sample, split), digest in zip(given, digests, strict=True):

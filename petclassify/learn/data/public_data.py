@@ -133,7 +133,7 @@ def unpack(public_set: PublicSet, raw: Path, data_root: Path) -> Path:
 
     """
     folder = data_root / public_set.name
-    if folder.resolve() == raw.resolve():
+    if os.path.realpath(folder) == os.path.realpath(raw):
         folder = pictures_beside(folder)
     if _is_filled(folder):
         return _as_it_is(folder)

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import platformdirs
 
 from petclassify.arrays import Features
 from petclassify.errors import EnvironmentFault
@@ -37,11 +36,6 @@ ON CONFLICT (engine, digest) DO UPDATE SET vectors = excluded.vectors
 WHERE typeof(vectors) != 'blob' OR length(vectors) % ?4 != 0
     OR length(vectors) <= length(excluded.vectors)
 """
-
-
-def cache_folder(chosen: Path | None) -> Path:
-    """The folder that holds the caches: the chosen one, else the user's own."""
-    return chosen or platformdirs.user_cache_path("petclassify")
 
 
 @dataclass(frozen=True)

@@ -29,20 +29,6 @@ _BEFORE_LEARNING = {"config.json", "data.json"}
 _HALF_WRITTEN = re.compile(r"\.[a-z0-9_]{8}\.tmp")  # what `files.written_whole` writes to
 
 
-def require_outside(data: Path, out: Path | None) -> None:
-    """Make sure that a run folder does not become a class of its own data set.
-
-    Raises:
-        UsageError: `out`, or ./models where it is None, lies in the data set.
-
-    """
-    place = out or RUNS
-    if place.resolve().is_relative_to(data.resolve()):
-        raise UsageError(
-            f"{place}: lies in the data set, where nothing is written. Choose another --out"
-        )
-
-
 @contextmanager
 def new_place(out: Path | None, default_name: str) -> Iterator[Path]:
     """Make a folder for a new run, and keep other commands out of it until the run ends.
@@ -191,5 +177,5 @@ def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
         if isinstance(value, dict) and isinstance(was, dict):
             changed += _differing(was, value)
         else:
-            changed.append(f"--{name.replace('_', '-')}")
+            changed.append("DATA" if name == "data" else f"--{name.replace('_', '-')}")
     return changed

@@ -29,7 +29,7 @@ from petclassify.errors import UsageError
 from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor
 from petclassify.learn.backbones.stages import find_stages
 from petclassify.learn.data.dataset import Dataset, Member
-from petclassify.learn.frozen.feature_cache import cache_folder
+from petclassify.learn.frozen.cache_place import cache_folder
 from petclassify.learn.head.logistic import Head
 from petclassify.learn.tuning.fit import Fit
 from petclassify.learn.tuning.fit_state import FitState, damaged, load_state

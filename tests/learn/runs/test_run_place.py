@@ -151,12 +151,55 @@ def test_a_run_folder_inside_the_data_set_is_refused_before_anything_is_written(
 
 
 def test_a_cache_inside_the_data_set_is_refused(
-    here: Path, make_photos: Callable[..., list[Path]]
+    here: Path, make_photos: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("cats", "dogs"):
         make_photos(here / name, 4)
     with pytest.raises(UsageError, match="lies in the data set"):
         check_request(replace(CONFIG, data=Path(), cache=Path("cache")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    with pytest.raises(UsageError, match="Choose another --cache"):
+        check_request(replace(CONFIG, data=Path()))
+
+
+def test_a_folder_that_a_class_is_a_link_to_belongs_to_the_data_set(
+    here: Path, make_photos: Callable[..., list[Path]]
+) -> None:
+    (here / "data").mkdir()
+    for name in ("cats", "dogs"):
+        make_photos(here / "disk" / name, 4)
+        (here / "data" / name).symlink_to(here / "disk" / name)
+    config = replace(CONFIG, data=Path("data"), cache=Path("disk/cache"))
+    with pytest.raises(UsageError, match="disk/cats/run: lies in the data set"):
+        train(replace(config, out=Path("disk/cats/run")), check_request(config))
+    with pytest.raises(UsageError, match="disk/dogs: lies in the data set"):
+        check_request(replace(config, cache=Path("disk/dogs")))
+    assert not (here / "disk" / "cats" / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["out", "cache"])
+def test_a_link_to_itself_is_one_line(
+    here: Path, make_photos: Callable[..., list[Path]], option: str
+) -> None:
+    (here / "loop").symlink_to("loop")
+    for name in ("cats", "dogs"):
+        make_photos(here / "data" / name, 4)
+    config = TrainConfig(Path("data"), image_size=32, out=Path("run"), cache=Path("cache"))
+    config = replace(config, **{option: Path("loop")})
+    with pytest.raises(EnvironmentFault, match=f"Choose another with --{option}"):
+        train(config, check_request(config))
+    assert asked(config)[option] == str(here / "loop")
+
+
+def test_other_options_are_named_as_they_are_given(here: Path) -> None:
+    leave_refused_run(here / "run")
+    (here / "run" / "resume").mkdir()
+    now = replace(CONFIG, data=Path("moved"), image_size=64)
+    with (
+        pytest.raises(UsageError, match=r"other options \(DATA, --image-size\)"),
+        place_to_resume(here / "run", "name", asked(now)),
+    ):
+        pass
 
 
 def test_a_place_that_cannot_be_a_folder_is_one_line(here: Path) -> None:
