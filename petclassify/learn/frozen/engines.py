@@ -59,18 +59,28 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         return Engine(prefer, builders[prefer](), images_per_second=float("nan"))
     pixels = pixels[:RACE_PHOTOS]
     expected = _torch_run(module, autocast=False)(pixels)
-    if not np.isfinite(expected).all() or not expected.any():
-        what = "all zero" if np.isfinite(expected).all() else "not finite numbers"
-        raise ModelError(
-            f"the backbone's weights give features that are {what}. Use other weights: "
-            "--weights pretrained, or another FILE"
-        )
+    require_finite(expected)
+    if not expected.any():
+        raise _useless("all zero")
     best: Engine | None = None
     for name, build in builders.items():
         best = _race(name, build(), pixels, expected, best)
     assert best is not None, "torch in fp32 agrees with itself"
     log.info("engine: %s, %.0f images/s", best.name, best.images_per_second)
     return best
+
+
+def require_finite(features: Features) -> None:
+    """Raise ModelError for features that hold what is no number."""
+    if not np.isfinite(features).all():
+        raise _useless("not finite numbers")
+
+
+def _useless(what: str) -> ModelError:
+    return ModelError(
+        f"the backbone's weights give features that are {what}. Use other weights: "
+        "--weights pretrained, or another FILE"
+    )
 
 
 def _race(
