@@ -99,6 +99,8 @@ def test_a_checkpoint_of_ours_serves_as_weights(fit: Fit) -> None:
     second = fit("second", weights=str(first / "checkpoint.safetensors"), unfreeze="none").run
     name = "extractor.network.layer3.0.conv1.weight"
     assert torch.equal(network_of(second)[name], network_of(first)[name])
+    for name in ("extractor.mean", "extractor.std"):  # of its photos, not of ImageNet's
+        assert torch.equal(network_of(second)[name], network_of(first)[name])
 
 
 def test_resuming_a_finished_run_changes_nothing(fit: Fit) -> None:
