@@ -7,13 +7,14 @@ photos that lie in two splits are listed.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ImageError
@@ -83,6 +84,13 @@ class Dataset:
         kept = tuple(m for m in self.members if m.digest not in unreadable)
         return replace(self, members=kept, unreadable=self.unreadable + gone)
 
+    def digest(self) -> str:
+        """Of what is learnt from and judged on: a run that goes on must find the same."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for member in self.members:
+            digest.update(f"{member.digest} {member.label} {member.split}".encode())
+        return digest.hexdigest()
+
     def copies(self) -> list[list[Member]]:
         """Photos that lie in more than one split or more than one class, copies together."""
         by_digest: dict[str, list[Member]] = defaultdict(list)
@@ -113,6 +121,7 @@ class Dataset:
             ],
             "excluded": len(self.excluded),
             "excluded_photos": list(self.excluded),
+            "digest": self.digest(),
             "copies": [[self.name_of(m) for m in same] for same in self.copies()],
         }
 

@@ -10,7 +10,6 @@ is nothing to beat: all layers train, and the best epoch ships.
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -132,7 +131,7 @@ def fine_tune(
     state_path = fabric.broadcast(state_path)
     state = load_state(state_path) if config.resume and state_path is not None else None
     earlier_seconds = 0.0 if state is None else sum(state.seconds)
-    photos = _digest(dataset)
+    photos = dataset.digest()
     if state is not None:
         if state.photos != photos:
             raise UsageError(
@@ -256,14 +255,6 @@ def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitS
         optimizer={},
         best={},
     )
-
-
-def _digest(dataset: Dataset) -> str:
-    """Of what is learnt from and judged on: a run that goes on must find the same."""
-    digest = hashlib.sha256(repr(dataset.class_names).encode())
-    for member in dataset.members:
-        digest.update(f"{member.digest} {member.label} {member.split}".encode())
-    return digest.hexdigest()
 
 
 def _on_cpu(fabric: Fabric) -> bool:

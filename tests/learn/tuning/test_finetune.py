@@ -138,6 +138,34 @@ def test_resume_refuses_photos_that_changed(
     assert {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()} == before
 
 
+def test_a_finished_head_is_not_replaced_by_one_of_other_photos(
+    fit: Fit, drawn_pets: Path, copied: Callable[[Path], Path]
+) -> None:
+    data = copied(drawn_pets)
+    run = fit(unfreeze="none", data=data).run
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    next((data / "cats").iterdir()).unlink()
+    with pytest.raises(UsageError, match=r"its photos are not those of .*, which is finished"):
+        fit(unfreeze="none", data=data, resume=True)
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_whose_files_are_being_replaced_is_not_finished(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(unfreeze="none")
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("petclassify.learn.train.save_checkpoint", end)
+    with pytest.raises(KeyboardInterrupt):
+        fit(unfreeze="none", resume=True)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    monkeypatch.undo()
+    assert (fit(unfreeze="none", resume=True).run / "metrics.json").exists()
+
+
 def test_resume_refuses_other_weights_of_the_same_name(
     fit: Fit, weights: Path, tmp_path: Path
 ) -> None:
