@@ -24,7 +24,7 @@ from torch import nn
 
 from petclassify.arrays import Logits
 from petclassify.config import TrainConfig
-from petclassify.errors import UsageError
+from petclassify.errors import DataError, UsageError
 from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor
 from petclassify.learn.backbones.stages import find_stages
 from petclassify.learn.data.dataset import Dataset, Member
@@ -139,6 +139,11 @@ def fine_tune(
                 "cannot go on. Train anew, without --resume"
             )
         start = replace(start, engine=state.engine)
+    if fabric.broadcast(photos) != photos:
+        raise DataError(
+            f"{dataset.root}: its photos changed while the processes began, each of which would "
+            "learn from others. Start them again"
+        )
     task = _make_task(config, start, dataset, on_cpu=_on_cpu(fabric))
     if state is not None and state_path is not None and not _is_of(state, task):
         raise damaged(state_path)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -175,6 +176,14 @@ def test_resume_refuses_other_weights_of_the_same_name(
     save_file({name: value * 2 for name, value in load_file(weights).items()}, mine)
     with pytest.raises(UsageError, match=r"other options \(--weights\)"):
         fit(epochs=1, weights=str(mine), resume=True)
+
+
+def test_processes_that_found_other_photos_do_not_learn_together(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fabric, "broadcast", lambda _, given: "0" if given else given)
+    with pytest.raises(DataError, match="changed while the processes began"):
+        fit(epochs=1)
 
 
 def test_levers_without_open_layers_are_refused(fit: Fit) -> None:
