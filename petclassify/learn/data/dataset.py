@@ -106,6 +106,10 @@ class Dataset:
         """Photos that lie in more than one split, copies together."""
         return [same for same in self.copies() if len({m.split for m in same}) > 1]
 
+    def copies_across_classes(self) -> list[list[Member]]:
+        """Photos that lie in more than one class, copies together."""
+        return [same for same in self.copies() if len({m.label for m in same}) > 1]
+
     def to_dict(self) -> dict[str, Any]:
         """As in data.json: photos by split and class, what was left out, what is there twice."""
         counts = Counter((m.split, self.class_names[m.label]) for m in self.members)
@@ -229,11 +233,27 @@ def _carved(dataset: Dataset, into: Split, seed: int) -> Dataset:
     return replace(dataset, members=members)
 
 
+def apart(copies: Sequence[Member], by: Literal["split", "label"]) -> tuple[Member, Member]:
+    """Two of a photo's copies that lie in different splits, or in different classes."""
+    first = copies[0]
+    return first, next(one for one in copies if getattr(one, by) != getattr(first, by))
+
+
 def _look_at_copies(dataset: Dataset, *, strict: bool) -> None:
+    contradicting = dataset.copies_across_classes()
+    if contradicting:
+        log.warning(
+            "%d photo(s) lie in more than one class, for example %s; a label of each is wrong. "
+            "data.json lists them",
+            *(
+                len(contradicting),
+                " = ".join(map(dataset.name_of, apart(contradicting[0], "label"))),
+            ),
+        )
     across = dataset.copies_across_splits()
     if not across:
         return
-    example = " = ".join(dataset.name_of(member) for member in across[0][:2])
+    example = " = ".join(map(dataset.name_of, apart(across[0], "split")))
     finding = f"{len(across)} photo(s) lie in more than one split, for example {example}"
     if strict:
         raise DataError(f"{dataset.root}: {finding}. Remove the copies, or leave out --strict")
