@@ -164,7 +164,7 @@ def evaluate(
     if missing:
         typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)
     else:
-        write_report(report_of(found, judged_model, command_line()), report)
+        write_report(report_of(found, command_line()), report)
         if output_format == FigureFormat.TABLE:
             show([f"report  {report}"])
     for error in found.unreadable:

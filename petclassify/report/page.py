@@ -90,15 +90,15 @@ class _Shown:
     heat: Markup | None
 
 
-def report_of(found: Evaluation, model: Path, command: str) -> Report:
+def report_of(found: Evaluation, command: str) -> Report:
     """The report of an evaluation, with the training's curves where the model lies in its run.
 
     Args:
         found: what `evaluate` found.
-        model: the model file or the run folder.
         command: the line that was given.
 
     """
+    model = found.model
     run = model if model.is_dir() else model.parent
     curves = run / "curves.png"
     in_run = (run / "config.json").is_file() and curves.is_file()
