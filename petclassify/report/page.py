@@ -241,15 +241,23 @@ def _show(report: Report, place: int) -> _Shown:
 
 def _facts(training: Mapping[str, object]) -> dict[str, str]:
     """What the model file says of its training, in words; it may say anything."""
-    photos, versions = training.get("photos"), training.get("versions")
     facts = {
         "trained": training.get("date"),
-        "trained on": photos.get("train") if isinstance(photos, dict) else None,
+        "trained on": _trained_on(training),
         "layers trained": _LAYERS_TRAINED.get(str(training.get("unfreeze"))),
         "seed": training.get("seed"),
-        "versions": versions,
+        "versions": training.get("versions"),
     }
     return {name: _in_words(fact) for name, fact in facts.items() if fact is not None}
+
+
+def _trained_on(training: Mapping[str, object]) -> str | None:
+    """The photos of each class, by split, that the weights which ship were fitted on."""
+    photos = training.get("photos")
+    if not isinstance(photos, dict):
+        return None
+    splits = str(training.get("fitted_on", "train")).split(" and ")
+    return "; ".join(f"{s}: {_in_words(photos[s])}" for s in splits if s in photos) or None
 
 
 def _in_words(fact: object) -> str:
