@@ -179,8 +179,11 @@ def _best_epoch(fit: Fit, task: FitTask, state: FitState, dataset: Dataset) -> B
     task.network.load(state.best)
     members = dataset.of("val", "test")
     read = plain_views([member.path for member in members], task.resize)
-    logits = fit.logits(Views(read, fit.opened.frozen, keep=False), len(members))
     linear = task.network.head
+    # As it ships. With the frozen part in bf16, a test of 300 photos in 300 classes came out at
+    # 85.7 %, and at 87.3 % by the model file.
+    whole = nn.Sequential(task.network.extractor, linear)
+    logits = fit.logits(Views(read, None, keep=False), len(members), whole)
     head = Head(linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy())
     extractor = task.network.extractor.cpu().eval()
     return BestEpoch(number, extractor, head, members, logits)

@@ -69,6 +69,19 @@ def test_a_fine_tuned_run_ships_its_best_epoch(fit: Fit, weights: Path, drawn_pe
     assert export_run(run).is_file()
 
 
+def test_the_figures_are_those_of_what_ships_and_not_of_how_it_trained(
+    fit: Fit, drawn_pets: Path
+) -> None:
+    run = fit(unfreeze="all", epochs=3, lr=1e-3, precision="bf16").run
+    assert json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"]
+    classifier = Classifier.load(run)
+    with (run / "predictions.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            found = classifier.predict(drawn_pets / row["path"]).probabilities
+            said = [float(row[f"probability_{name}"]) for name in found]
+            assert said == pytest.approx([*found.values()], abs=1e-4)
+
+
 def test_what_does_not_beat_the_head_does_not_ship(
     fit: Fit, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
