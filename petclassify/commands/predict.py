@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -156,7 +155,6 @@ def evaluate(
         refuse_foreign(report)
     collect_from_now_on()
     judged_model = chosen_model(model)
-    place = Path(os.path.realpath(judged_model))  # a training may move models/latest meanwhile
     found = run(fetched_folder(data, data_root), judged_model)
     metrics, known = found.judged.metrics, float(found.judged.known.mean())
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
@@ -166,7 +164,7 @@ def evaluate(
     if missing:
         typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)
     else:
-        write_report(report_of(found, place, command_line()), report)
+        write_report(report_of(found, command_line()), report)
         if output_format == FigureFormat.TABLE:
             show([f"report  {report}"])
     for error in found.unreadable:

@@ -120,7 +120,7 @@ def _compare_into(config: CompareConfig, finished: Sequence[str]) -> Comparison:
     fault: Exception | None = None
     for network in dict.fromkeys((*finished, *config.networks)):
         try:
-            rows.append(_trained(_train_config(config, network)))
+            rows.append(_trained(_train_config(config, network), config.photos))
         except Exception as error:
             fault = error
             known = isinstance(error, PetclassifyError)
@@ -163,8 +163,13 @@ def _train_config(config: CompareConfig, network: str) -> TrainConfig:
     )
 
 
-def _trained(config: TrainConfig) -> Compared:
-    """A network's figures, from its run folder if it is finished, else after training it."""
+def _trained(config: TrainConfig, photos: str) -> Compared:
+    """A network's figures, from its run folder if it is finished, else after training it.
+
+    Raises:
+        UsageError: the photos are not those of the networks before.
+
+    """
     assert config.out is not None
     assert config.cache is not None
     folder = RunFolder(config.out)
@@ -172,7 +177,13 @@ def _trained(config: TrainConfig) -> Compared:
         log.info("%s:", config.backbone)
         if config.weights == "pretrained":  # else the features of an interrupted run cost nothing
             shutil.rmtree(config.cache, ignore_errors=True)
-        train(config, check_request(config))
+        index = check_request(config)
+        if _listing(index) != photos:  # hours may lie between two networks
+            raise UsageError(
+                f"{config.data}: its photos are not those that this comparison began with. Put "
+                "them back and repeat the command, or compare anew with another --out"
+            )
+        train(config, index)
     return read_compared(config.backbone, folder)
 
 

@@ -107,6 +107,7 @@ def _train_into(
             frozen,
             folder.tell_data,
         )
+        folder.require_its_photos(dataset)
     search: HeadSearch | None = None
     head: Candidate | None = None
     tuned: FineTuned | None = None
@@ -134,6 +135,7 @@ def _train_into(
         training_facts(config, dataset, metrics, shipped),
     )
     with watch.stage("files"):
+        folder.reopen()
         engine = None if frozen is None else frozen.cache.engine
         facts = resolved(config, folder.path, backbone, engine, search, tuned)
         folder.write_json("config.json", facts)

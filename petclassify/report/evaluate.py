@@ -23,6 +23,7 @@ class Evaluation:
 
     Attributes:
         data: the folder.
+        model: the model file or run folder, links followed.
         info: what the model file says about itself.
         judged: its photos with their predictions.
         unreadable: why each of the others cannot be read.
@@ -31,6 +32,7 @@ class Evaluation:
     """
 
     data: Path
+    model: Path
     info: ModelInfo
     judged: Judged
     unreadable: tuple[ImageError, ...]
@@ -45,7 +47,9 @@ def evaluate(data: Path, model: Path) -> Evaluation:
         ModelError: the model is refused.
 
     """
-    classifier = Classifier.load(model, threads=THREADS_IN_NETWORK)
+    # models/latest may name another run by the time that the report is made.
+    place = Path(os.path.realpath(model))
+    classifier = Classifier.load(place if place.exists() else model, threads=THREADS_IN_NETWORK)
     index = read_index(data)
     difference = told_apart(index.class_names, classifier.class_names)
     if difference:
@@ -57,7 +61,7 @@ def evaluate(data: Path, model: Path) -> Evaluation:
     matched = [Sample(one.path, labels[one.label]) for one in _judged_samples(index)]
     judged, unreadable = judge(classifier, matched, index.root)
     doubts = tuple(doubt_of_unknown(classifier))
-    return Evaluation(index.root, classifier.info, judged, unreadable, doubts)
+    return Evaluation(index.root, place, classifier.info, judged, unreadable, doubts)
 
 
 def judge(

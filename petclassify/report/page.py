@@ -90,15 +90,15 @@ class _Shown:
     heat: Markup | None
 
 
-def report_of(found: Evaluation, model: Path, command: str) -> Report:
+def report_of(found: Evaluation, command: str) -> Report:
     """The report of an evaluation, with the training's curves where the model lies in its run.
 
     Args:
         found: what `evaluate` found.
-        model: the model file or the run folder.
         command: the line that was given.
 
     """
+    model = found.model
     run = model if model.is_dir() else model.parent
     curves = run / "curves.png"
     in_run = (run / "config.json").is_file() and curves.is_file()
@@ -241,15 +241,23 @@ def _show(report: Report, place: int) -> _Shown:
 
 def _facts(training: Mapping[str, object]) -> dict[str, str]:
     """What the model file says of its training, in words; it may say anything."""
-    photos, versions = training.get("photos"), training.get("versions")
     facts = {
         "trained": training.get("date"),
-        "trained on": photos.get("train") if isinstance(photos, dict) else None,
+        "trained on": _trained_on(training),
         "layers trained": _LAYERS_TRAINED.get(str(training.get("unfreeze"))),
         "seed": training.get("seed"),
-        "versions": versions,
+        "versions": training.get("versions"),
     }
     return {name: _in_words(fact) for name, fact in facts.items() if fact is not None}
+
+
+def _trained_on(training: Mapping[str, object]) -> str | None:
+    """The photos of each class, by split, that the weights which ship were fitted on."""
+    photos = training.get("photos")
+    if not isinstance(photos, dict):
+        return None
+    splits = str(training.get("fitted_on", "train")).split(" and ")
+    return "; ".join(f"{s}: {_in_words(photos[s])}" for s in splits if s in photos) or None
 
 
 def _in_words(fact: object) -> str:

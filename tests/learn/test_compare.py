@@ -11,6 +11,7 @@ from PIL import Image
 
 from petclassify.errors import ExitCode
 from petclassify.learn.claims import claimed
+from petclassify.learn.train import train
 from tests.conftest import Outcome
 
 Run = Callable[..., Outcome]
@@ -231,3 +232,26 @@ def test_other_photos_need_another_folder(
     done = petclassify("compare", pets, *options)
     assert done.code == ExitCode.USAGE
     assert "made with other photos" in done.err
+
+
+def test_photos_that_change_between_two_networks_are_told_of(
+    drawn_pets: Path,
+    copied: Callable[[Path], Path],
+    petclassify: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pets = copied(drawn_pets)
+
+    def train_and_add_a_photo(*given: object) -> object:
+        result = train(*given)
+        photo = next((pets / "cats").iterdir())
+        photo.with_name("new.jpg").write_bytes(photo.read_bytes() + b"more")
+        return result
+
+    monkeypatch.setattr("petclassify.learn.compare.train", train_and_add_a_photo)
+    networks = "zoo/lenet5,zoo/inception_mini"
+    done = petclassify("compare", pets, "--networks", networks, *OPTIONS)
+    assert done.code == ExitCode.SOME_IMAGES_FAILED
+    assert "zoo/inception_mini: " in done.out
+    assert "its photos are not those that this comparison began with" in done.out
+    assert set(rows()) == {"zoo/lenet5"}

@@ -5,7 +5,9 @@ import dataclasses
 import json
 import math
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,12 @@ from PIL import Image
 from petclassify import Classifier
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ModelError, UsageError
+from petclassify.learn.claims import claimed
 from petclassify.learn.export.export import check_parity, export_run
 from petclassify.learn.frozen import engines
 from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request
+from petclassify.learn.runs.run_place import LOCK
 from petclassify.learn.train import train
 from petclassify.report.evaluate import evaluate
 
@@ -110,6 +114,21 @@ def test_export_makes_the_same_model_file_anew(
     before = (run_folder / "model.onnx").read_bytes()
     (run_folder / "model.onnx").unlink()
     assert export_run(run_folder).read_bytes() == before
+
+
+def test_export_waits_for_a_training_at_work(
+    drawn_run: Path, copied: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_folder = copied(drawn_run)
+    caplog.set_level("INFO")
+    with ThreadPoolExecutor(1) as pool:
+        with claimed(run_folder / LOCK):
+            exporting = pool.submit(export_run, run_folder)
+            while "waiting for another command" not in caplog.text:
+                assert not exporting.done()
+                time.sleep(0.01)
+        assert exporting.result() == run_folder / "model.onnx"
+    assert not (run_folder / LOCK).exists()
 
 
 def test_export_follows_a_moved_data_set(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import ExitCode, ModelError, UsageError
@@ -91,6 +92,16 @@ def test_export_and_predict_work_as_for_any_other(
     done = petclassify("predict", drawn_pets, "--model", run, "--format", "jsonl")
     assert done.code == 0
     assert len(done.out.splitlines()) == 60
+
+
+def test_a_network_with_other_norms_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    trained = random_backbone("zoo/resnet18_layer", 32, seed=0).extractor.state_dict()
+    path = tmp_path / "checkpoint.safetensors"
+    about = {"petclassify": json.dumps({"backbone": "zoo/resnet18_layer"})}
+    save_file({f"extractor.{name}": value for name, value in trained.items()}, path, about)
+    load_backbone("zoo/resnet18_layer", str(path), 32)
+    with pytest.raises(ModelError, match="a run with zoo/resnet18_layer, not with zoo/resnet18_g"):
+        load_backbone("zoo/resnet18_group", str(path), 32)
 
 
 def test_a_checkpoint_of_the_zoo_is_a_backbone_too(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from petclassify.errors import ExitCode
+from petclassify.report.evaluate import judge
 from tests.conftest import Outcome
 
 Run = Callable[..., Outcome]
@@ -67,3 +68,22 @@ def test_without_a_test_split_a_folder_that_is_there_is_named(
     done = petclassify("evaluate", tmp_path / "pets", "--model", drawn_run)
     assert done.code == ExitCode.DATA
     assert f"for example {tmp_path / 'pets' / 'Training'}\n" in done.err
+
+
+def test_a_report_is_of_the_run_that_was_judged(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(drawn_run, Path("models", name))
+    latest = Path("models/latest")
+    latest.symlink_to("first")
+
+    def judge_while_another_run_ends(*given: object) -> object:
+        judged = judge(*given)
+        latest.unlink()
+        latest.symlink_to("second")
+        return judged
+
+    monkeypatch.setattr("petclassify.report.evaluate.judge", judge_while_another_run_ends)
+    assert petclassify("evaluate", drawn_pets).code == 0
+    assert "<h1>first on pets</h1>" in Path("report.html").read_text()

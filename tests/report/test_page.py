@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -298,3 +299,18 @@ def test_the_page_is_of_the_model_that_was_judged(
     done = petclassify("evaluate", drawn_pets)
     assert done.code == 0, done.err
     assert f"{drawn_run.name} on {drawn_pets.name}" in Path("report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "told"),
+    [
+        ("train and val", "trained on train: cats 3, dogs 4; val: cats 1"),
+        ("train", "dogs 4 layers"),
+    ],
+)
+def test_the_photos_that_it_was_fitted_on_are_all_told(fitted_on: str, told: str) -> None:
+    photos = judged(9, 3)
+    counts = {"train": {"cats": 3, "dogs": 4}, "val": {"cats": 1}, "test": {"cats": 9}}
+    training = {"photos": counts, "fitted_on": fitted_on, "unfreeze": "none"}
+    info = replace(report(photos, command="").info, training=training)
+    assert told in page_of(photos, info=info).text

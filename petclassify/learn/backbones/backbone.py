@@ -23,7 +23,11 @@ from petclassify.config import Interpolation, Resize
 from petclassify.errors import ModelError, UsageError, first_line
 from petclassify.learn import zoo
 from petclassify.learn.backbones.timm_names import unknown_backbone
-from petclassify.learn.backbones.weights import load_pretrained, load_zoo_tensors
+from petclassify.learn.backbones.weights import (
+    load_normalisation,
+    load_pretrained,
+    load_zoo_tensors,
+)
 
 _PLAIN = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # until the photos' own are known
 
@@ -104,7 +108,10 @@ def load_backbone(name: str, weights: str, image_size: int | None = None) -> Bac
     build = _window_arguments(name, image_size)
     with _window_faults_named(name, image_size):
         network = load_pretrained(name, weights, **build)
-    return _from_timm(name, network, image_size)
+    backbone = _from_timm(name, network, image_size)
+    if weights != "pretrained":
+        load_normalisation(backbone.extractor, name, Path(weights))
+    return backbone
 
 
 def random_backbone(name: str, image_size: int | None, seed: int) -> Backbone:

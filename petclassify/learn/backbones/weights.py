@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
+import logging
 import pickle
 import struct
 from collections.abc import Iterator, Mapping
@@ -26,9 +28,12 @@ from torch import Tensor, nn
 from petclassify.errors import EnvironmentFault, ModelError, first_line
 from petclassify.learn.backbones.sources import PACKAGED_WEIGHTS, check_weights_file, require_hub
 
+log = logging.getLogger(__name__)
+
 StateDict = dict[str, Tensor]
 
 _OWN_PREFIX = "extractor.network."  # as in learn.network.Network
+_OWN_METADATA = "petclassify"  # as learn.network.save_checkpoint names it
 
 
 def load_pretrained(name: str, weights: str, **build: object) -> nn.Module:
@@ -61,6 +66,9 @@ def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
 
     """
     check_weights_file(path)
+    told = _backbone_of(path)
+    if told not in (None, name):
+        raise ModelError(f"{path}: a checkpoint of a run with {told}, not with {name}")
     own = _OWN_PREFIX.partition(".")[0] + "."
     state = _read_tensors(path)
     ours = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
@@ -70,6 +78,39 @@ def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
         raise ModelError(
             f"{path}: not a checkpoint of a run with {name}: {first_line(error)}"
         ) from error
+
+
+def load_normalisation(extractor: nn.Module, name: str, path: Path) -> None:
+    """Normalise as the run did whose checkpoint fills a timm network; other files do not say how.
+
+    A run from random weights normalises by its own photos, not as timm's configuration says.
+
+    Raises:
+        ModelError: what the checkpoint says of it is no normalisation.
+
+    """
+    told = _backbone_of(path)
+    if told is None:
+        return
+    if told.partition(".")[0] != name.partition(".")[0]:
+        log.warning("%s: a checkpoint of a run with %s, used for %s", path, told, name)
+    tensors = _read_tensors(path)
+    try:
+        extractor.load_state_dict({n: tensors[f"extractor.{n}"] for n in ("mean", "std")}, False)
+    except (RuntimeError, KeyError) as error:
+        raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
+
+
+def _backbone_of(path: Path) -> str | None:
+    """Of which network a run's checkpoint says that it is; None of any other file."""
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            about = json.loads((opened.metadata() or {}).get(_OWN_METADATA, "null"))
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError):
+        return None  # reading its tensors says what is wrong
+    return str(about["backbone"]) if isinstance(about, dict) and "backbone" in about else None
 
 
 def read_state_dict(path: Path) -> StateDict:

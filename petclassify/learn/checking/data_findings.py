@@ -20,7 +20,7 @@ from petclassify.images.near_copies import DECODED_SIDE, Thumbnails, near_pairs,
 from petclassify.images.photo import read_image
 from petclassify.learn.candidates import Candidate
 from petclassify.learn.checking.label_check import find_label_errors
-from petclassify.learn.data.dataset import Dataset, Member
+from petclassify.learn.data.dataset import Dataset, Member, apart
 from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.familiarity import to_units
 
@@ -43,11 +43,18 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
     held_out = {m.path for same in exact for m in same if m.split != "train"}
     near = [] if frozen is None else near_copies(dataset, frozen)
     if exact or near:
-        first, second = near[0] if near else exact[0][:2]
+        first, second = near[0] if near else apart(exact[0], "split")
         yield (
             "In more than one split, the same or nearly: "
             f"{_counted([*held_out, *near], 'held-out photo')}, for example "
             f"{dataset.name_of(first)} and {dataset.name_of(second)}. That flatters the figures."
+        )
+    contradicting = dataset.copies_across_classes()
+    if contradicting:
+        listed = " and ".join(map(dataset.name_of, apart(contradicting[0], "label")))
+        yield (
+            f"In more than one class: {_counted(contradicting, 'photo')}, for example {listed}. "
+            "A label of each is wrong."
         )
     wrong = [
         finding

@@ -7,13 +7,14 @@ photos that lie in two splits are listed.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ImageError
@@ -83,6 +84,13 @@ class Dataset:
         kept = tuple(m for m in self.members if m.digest not in unreadable)
         return replace(self, members=kept, unreadable=self.unreadable + gone)
 
+    def digest(self) -> str:
+        """Of what is learnt from and judged on: a run that goes on must find the same."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for member in self.members:
+            digest.update(f"{member.digest} {member.label} {member.split}".encode())
+        return digest.hexdigest()
+
     def copies(self) -> list[list[Member]]:
         """Photos that lie in more than one split or more than one class, copies together."""
         by_digest: dict[str, list[Member]] = defaultdict(list)
@@ -97,6 +105,10 @@ class Dataset:
     def copies_across_splits(self) -> list[list[Member]]:
         """Photos that lie in more than one split, copies together."""
         return [same for same in self.copies() if len({m.split for m in same}) > 1]
+
+    def copies_across_classes(self) -> list[list[Member]]:
+        """Photos that lie in more than one class, copies together."""
+        return [same for same in self.copies() if len({m.label for m in same}) > 1]
 
     def to_dict(self) -> dict[str, Any]:
         """As in data.json: photos by split and class, what was left out, what is there twice."""
@@ -113,6 +125,7 @@ class Dataset:
             ],
             "excluded": len(self.excluded),
             "excluded_photos": list(self.excluded),
+            "digest": self.digest(),
             "copies": [[self.name_of(m) for m in same] for same in self.copies()],
         }
 
@@ -220,11 +233,27 @@ def _carved(dataset: Dataset, into: Split, seed: int) -> Dataset:
     return replace(dataset, members=members)
 
 
+def apart(copies: Sequence[Member], by: Literal["split", "label"]) -> tuple[Member, Member]:
+    """Two of a photo's copies that lie in different splits, or in different classes."""
+    first = copies[0]
+    return first, next(one for one in copies if getattr(one, by) != getattr(first, by))
+
+
 def _look_at_copies(dataset: Dataset, *, strict: bool) -> None:
+    contradicting = dataset.copies_across_classes()
+    if contradicting:
+        log.warning(
+            "%d photo(s) lie in more than one class, for example %s; a label of each is wrong. "
+            "data.json lists them",
+            *(
+                len(contradicting),
+                " = ".join(map(dataset.name_of, apart(contradicting[0], "label"))),
+            ),
+        )
     across = dataset.copies_across_splits()
     if not across:
         return
-    example = " = ".join(dataset.name_of(member) for member in across[0][:2])
+    example = " = ".join(map(dataset.name_of, apart(across[0], "split")))
     finding = f"{len(across)} photo(s) lie in more than one split, for example {example}"
     if strict:
         raise DataError(f"{dataset.root}: {finding}. Remove the copies, or leave out --strict")

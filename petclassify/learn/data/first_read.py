@@ -34,7 +34,7 @@ class FirstRead:
     """
 
     unreadable: Mapping[str, ImageError]
-    moments: Mapping[str, NDArray[np.float32]]
+    moments: Mapping[str, NDArray[np.float64]]
 
     def channels(self, digests: Iterable[str]) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel over photos, in shares of white."""
@@ -54,7 +54,7 @@ def read_once(photos: Mapping[str, Path], resize: Resize, max_unreadable: int) -
 
     """
     unreadable: dict[str, ImageError] = {}
-    moments: dict[str, NDArray[np.float32]] = {}
+    moments: dict[str, NDArray[np.float64]] = {}
     with track(len(photos), "check", "photos") as advance:
         decoded = decoded_ahead(photos.items(), resize, _PHOTOS_AHEAD)
         for done, (digest, outcome) in enumerate(decoded, start=1):
@@ -62,7 +62,10 @@ def read_once(photos: Mapping[str, Path], resize: Resize, max_unreadable: int) -
                 unreadable[digest] = outcome
             else:
                 values = outcome.reshape(-1, 3) / np.float32(255)
-                moments[digest] = np.stack([values.mean(axis=0), np.square(values).mean(axis=0)])
+                # Summed in float32, a million small values come out too small.
+                moments[digest] = np.stack(
+                    [one.mean(axis=0, dtype=np.float64) for one in (values, np.square(values))]
+                )
             advance(done)
             if len(unreadable) > max_unreadable:
                 break

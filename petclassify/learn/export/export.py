@@ -28,6 +28,7 @@ from petclassify.errors import DataError, ImageError, ModelError
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, read_index, told_apart
 from petclassify.images.photo import read_image, read_pixels
+from petclassify.learn.claims import claimed
 from petclassify.learn.export.half_weights import halve_weights
 from petclassify.learn.export.quantise import (
     CALIBRATION_PHOTOS,
@@ -40,6 +41,7 @@ from petclassify.learn.export.standalone import MAX_INT8_DIFFERENCE, check_stand
 from petclassify.learn.network import TrainedModel, load_checkpoint
 from petclassify.learn.onnx_graph import find_activations, to_onnx
 from petclassify.learn.runs.run_folder import RunFolder
+from petclassify.learn.runs.run_place import LOCK
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import (
     FAMILIARITY,
@@ -63,7 +65,7 @@ Read = TypeVar("Read")
 
 
 def export_run(run: Path, data: Path | None = None, form: ModelForm = FLOAT_MODEL) -> Path:
-    """Make a run folder's model file anew from its checkpoint.
+    """Make a run folder's model file anew from its checkpoint; waits for a training at work there.
 
     Args:
         run: the run folder.
@@ -80,14 +82,21 @@ def export_run(run: Path, data: Path | None = None, form: ModelForm = FLOAT_MODE
     """
     folder = RunFolder(run)
     root = data or folder.data_root()
+    folder.classes_of("val")  # of a run that has none, no end is to be waited for
+    with claimed(run / LOCK):
+        return _export_into(folder, root, form)
+
+
+def _export_into(folder: RunFolder, root: Path, form: ModelForm) -> Path:
+    """Export in a run folder that this process has claimed."""
     val = {root / name: label for name, label in folder.classes_of("val").items()}
     train = {root / name: label for name, label in folder.classes_of("train").items()}
     model = load_checkpoint(folder.checkpoint)
     strange = told_apart(sorted({*val.values(), *train.values()} - {*model.class_names}), ())
     if strange:
         raise ModelError(
-            f"{run}: its predictions.csv is of another run than its checkpoint ({strange}). "
-            "Train anew"
+            f"{folder.path}: its predictions.csv is of another run than its checkpoint "
+            f"({strange}). Train anew"
         )
     content = export_model(model, [*val], [*train])
     if form.weights == "int8":

@@ -64,12 +64,9 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         log.debug("engine: %s, as before", prefer)
         return Engine(prefer, tried.run, images_per_second=float("nan"))
     expected = _torch_run(module, autocast=False)(pixels)
-    if not np.isfinite(expected).all() or not expected.any():
-        what = "all zero" if np.isfinite(expected).all() else "not finite numbers"
-        raise ModelError(
-            f"the backbone's weights give features that are {what}. Use other weights: "
-            "--weights pretrained, or another FILE"
-        )
+    require_finite(expected)
+    if not expected.any():
+        raise _useless("all zero")
     best: Engine | None = None
     for name, build in builders.items():
         if (tried := _try(name, build, pixels)) is not None:
@@ -100,6 +97,19 @@ def _try(name: str, build: Callable[[], Forward], pixels: Pixels) -> _Tried | No
         log.info("engine: %s left out, it fails here: %s", name, first_line(error))
         return None
     return _Tried(run, features, time.perf_counter() - start)
+
+
+def require_finite(features: Features) -> None:
+    """Raise ModelError for features that hold what is no number."""
+    if not np.isfinite(features).all():
+        raise _useless("not finite numbers")
+
+
+def _useless(what: str) -> ModelError:
+    return ModelError(
+        f"the backbone's weights give features that are {what}. Use other weights: "
+        "--weights pretrained, or another FILE"
+    )
 
 
 def _race(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+import timm
 
 from petclassify.arrays import Features
 from petclassify.errors import EnvironmentFault
@@ -67,6 +68,7 @@ class FeatureCache:
             "format": FORMAT,
             "backbone": backbone.name,
             "weights": digest_weights(backbone.extractor),
+            "timm": timm.__version__,  # what a network computes of its weights may change
             "resize": asdict(backbone.resize),
             "pillow": PIL.__version__,
         }

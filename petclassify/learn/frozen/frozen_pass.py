@@ -21,7 +21,12 @@ from petclassify.errors import ImageError
 from petclassify.images.index import Split
 from petclassify.learn.backbones.backbone import Backbone
 from petclassify.learn.data.ahead import decoded_ahead
-from petclassify.learn.frozen.engines import RACE_PHOTOS, Engine, fastest_engine
+from petclassify.learn.frozen.engines import (
+    RACE_PHOTOS,
+    Engine,
+    fastest_engine,
+    require_finite,
+)
 from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.progress import track
 
@@ -119,7 +124,9 @@ class FrozenPass:
         """(N, height, width, 3) -> (N, views, num_features)."""
         assert self._engine is not None
         flipped = [pixels, np.ascontiguousarray(pixels[:, :, ::-1])][:views]
-        return np.stack([self._engine.run(view) for view in flipped], axis=1)
+        features = np.stack([self._engine.run(view) for view in flipped], axis=1)
+        require_finite(features)  # the race saw a few photos only
+        return features
 
 
 def _readable(

@@ -1,7 +1,7 @@
 """The run folder: what a training leaves behind, each file whole or not there.
 
 config.json             every option, resolved, with versions and seed
-data.json               photos counted; photos left out, with the reason; copies
+data.json               photos counted and their digest; photos left out, and why; copies
 history.csv             a row per strength of the head, then one per epoch
 curves.png              the same as a picture
 resume/                 the last whole state of a fit, see learn.tuning.fit_state
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from petclassify.arrays import Probabilities
-from petclassify.errors import ModelError
+from petclassify.errors import ModelError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.index import Split
 from petclassify.learn.data.dataset import Dataset, Member
@@ -76,6 +76,11 @@ class RunFolder:
         """Whether the run came to its end: metrics.json is written last."""
         return (self.path / "metrics.json").exists()
 
+    def reopen(self) -> None:
+        """Say that the run is not finished, before files of it are replaced by others."""
+        with disk_faults_named(self.path):
+            (self.path / "metrics.json").unlink(missing_ok=True)
+
     @property
     def curves(self) -> Path:
         """The picture of the history."""
@@ -87,8 +92,21 @@ class RunFolder:
 
     def tell_data(self, found: Dataset) -> None:
         """Write data.json, but not while it is open whether a run goes on with these photos."""
-        if not self.state.exists():
+        if not self.state.exists() and not self.is_finished:
             self.write_json("data.json", found.to_dict())
+
+    def require_its_photos(self, found: Dataset) -> None:
+        """Make sure that a finished run is not replaced by one of other photos.
+
+        Raises:
+            UsageError: `found` are not the photos that it was trained and judged on.
+
+        """
+        if self.is_finished and self.read_json("data.json").get("digest") != found.digest():
+            raise UsageError(
+                f"{found.root}: its photos are not those of {self.path}, which is finished. Train "
+                "anew, without --resume"
+            )
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read one of the JSON files.

@@ -10,7 +10,6 @@ is nothing to beat: all layers train, and the best epoch ships.
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from torch import nn
 
 from petclassify.arrays import Logits
 from petclassify.config import TrainConfig
-from petclassify.errors import UsageError
+from petclassify.errors import DataError, UsageError
 from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor
 from petclassify.learn.backbones.stages import find_stages
 from petclassify.learn.data.dataset import Dataset, Member
@@ -132,7 +131,7 @@ def fine_tune(
     state_path = fabric.broadcast(state_path)
     state = load_state(state_path) if config.resume and state_path is not None else None
     earlier_seconds = 0.0 if state is None else sum(state.seconds)
-    photos = _digest(dataset)
+    photos = dataset.digest()
     if state is not None:
         if state.photos != photos:
             raise UsageError(
@@ -140,6 +139,11 @@ def fine_tune(
                 "cannot go on. Train anew, without --resume"
             )
         start = replace(start, engine=state.engine)
+    if fabric.broadcast(photos) != photos:
+        raise DataError(
+            f"{dataset.root}: its photos changed while the processes began, each of which would "
+            "learn from others. Start them again"
+        )
     task = _make_task(config, start, dataset, on_cpu=_on_cpu(fabric))
     if state is not None and state_path is not None and not _is_of(state, task):
         raise damaged(state_path)
@@ -175,8 +179,11 @@ def _best_epoch(fit: Fit, task: FitTask, state: FitState, dataset: Dataset) -> B
     task.network.load(state.best)
     members = dataset.of("val", "test")
     read = plain_views([member.path for member in members], task.resize)
-    logits = fit.logits(Views(read, fit.opened.frozen, keep=False), len(members))
     linear = task.network.head
+    # As it ships. With the frozen part in bf16, a test of 300 photos in 300 classes came out at
+    # 85.7 %, and at 87.3 % by the model file.
+    whole = nn.Sequential(task.network.extractor, linear)
+    logits = fit.logits(Views(read, None, keep=False), len(members), whole)
     head = Head(linear.weight.detach().cpu().numpy(), linear.bias.detach().cpu().numpy())
     extractor = task.network.extractor.cpu().eval()
     return BestEpoch(number, extractor, head, members, logits)
@@ -256,14 +263,6 @@ def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitS
         optimizer={},
         best={},
     )
-
-
-def _digest(dataset: Dataset) -> str:
-    """Of what is learnt from and judged on: a run that goes on must find the same."""
-    digest = hashlib.sha256(repr(dataset.class_names).encode())
-    for member in dataset.members:
-        digest.update(f"{member.digest} {member.label} {member.split}".encode())
-    return digest.hexdigest()
 
 
 def _on_cpu(fabric: Fabric) -> bool:

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import numpy as np
@@ -96,13 +97,21 @@ class Fit:
             state = self._run_phase(phase, state, keep)
         return state
 
-    def logits(self, views: Views, count: int) -> Logits:
-        """Those of the first `count` photos, (count, classes), each counted in one process."""
+    def logits(self, views: Views, count: int, whole: nn.Module | None = None) -> Logits:
+        """Those of the first `count` photos, (count, classes), each counted in one process.
+
+        Args:
+            views: of the photos.
+            count: how many.
+            whole: from pixels, in float32, as it ships; None takes the open part, in the
+                number format that it trains in.
+
+        """
         here = self._here
         mine = chunks(range(here.rank, count, here.size), _EVAL_BATCH_SIZE)
         found = torch.zeros(count, self._task.network.head.out_features)
-        module = here.place(self.opened.module).eval()
-        with torch.no_grad(), here.fabric.autocast():
+        module = here.place(whole or self.opened.module).eval()
+        with torch.no_grad(), nullcontext() if whole else here.fabric.autocast():
             for batch, inputs in zip(mine, views.batches(mine), strict=True):
                 found[batch] = module(here.placed(inputs)).float().cpu()
         return here.summed(found).double().numpy()

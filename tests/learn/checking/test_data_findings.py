@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image, ImageOps
 
 from petclassify.config import TrainConfig
+from petclassify.errors import DataError
 from petclassify.images.drawn_pets import draw_pets
+from petclassify.learn.data.dataset import prepare_dataset, split_dataset
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train
 
@@ -41,3 +45,37 @@ def test_clean_data_leaves_nothing_to_say(drawn_run: Path) -> None:
     page = (drawn_run / "report.html").read_text()
     for sentence in ("cannot be read", "more than one split", "Probably wrong"):
         assert sentence not in page
+
+
+def test_a_photo_with_two_labels_is_told_of(
+    tmp_path: Path, drawn_pets: Path, feature_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "pets"
+    shutil.copytree(drawn_pets, data)
+    cat = sorted((data / "cats").iterdir())[0]
+    for number in range(3):
+        shutil.copy(cat, cat.with_name(f"{cat.stem}-{number}{cat.suffix}"))
+    shutil.copy(cat, data / "dogs" / "woof.jpg")
+    config = TrainConfig(data, out=tmp_path / "run", cache=feature_cache)
+    result = train(config, check_request(config))
+    assert result is not None
+    name = cat.with_name(f"{cat.stem}-0{cat.suffix}").relative_to(data)
+    assert f"lie in more than one class, for example {name} = dogs/woof.jpg; " in caplog.text
+    page = (result.run / "report.html").read_text()
+    assert f"In more than one class: 1 photo, for example {name} and dogs/woof.jpg." in page
+
+
+def test_copies_across_splits_are_shown_by_two_that_are_in_two(
+    tmp_path: Path, make_photos: Callable[..., list[Path]]
+) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "test"):
+        for colour, name in enumerate(("cats", "dogs")):
+            make_photos(data / split / name, 3, colour=100 * colour + len(split))
+    photo = data / "train" / "cats" / "000.png"
+    shutil.copy(photo, data / "train" / "cats" / "000-again.png")
+    shutil.copy(photo, data / "test" / "cats" / "leak.png")
+    config = TrainConfig(data, strict=True)
+    dataset = prepare_dataset(check_request(config), config)
+    with pytest.raises(DataError, match=r"for example train/cats/000\S* = test/cats/leak.png\."):
+        split_dataset(dataset, config)

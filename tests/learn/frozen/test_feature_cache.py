@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 
 from petclassify.config import Resize
-from petclassify.errors import EnvironmentFault, ImageError, ImageFault
+from petclassify.errors import EnvironmentFault, ImageError, ImageFault, ModelError
 from petclassify.images.digests import digest_file
 from petclassify.learn.backbones.backbone import Backbone, load_backbone
 from petclassify.learn.data import ahead
+from petclassify.learn.frozen import frozen_pass as frozen_pass_module
+from petclassify.learn.frozen.engines import Engine
 from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.frozen.frozen_pass import BATCH_SIZE, FrozenPass
 from tests.conftest import SMALL_DISK_BYTES
@@ -72,6 +74,14 @@ def test_another_window_network_or_weights_is_another_cache(
     assert len(paths) == len(others)
 
 
+def test_another_timm_may_compute_other_features(
+    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = FeatureCache.open(tmp_path, backbone).path
+    monkeypatch.setattr("timm.__version__", "99.0")
+    assert FeatureCache.open(tmp_path, backbone).path != before
+
+
 def test_one_changed_photo_computes_one_photo(
     tmp_path: Path, backbone: Backbone, drawn_pets: Path, copied: Callable[[Path], Path]
 ) -> None:
@@ -114,6 +124,17 @@ def test_the_pass_ends_soon_after_one_photo_too_many(
     assert 3 < len(unreadable) < 40
     assert len(read) < 60  # some were already being read ahead
     assert not any(path.name.startswith("second") for path in read)
+
+
+def test_numbers_that_fail_after_the_race_are_refused(
+    tmp_path: Path, backbone: Backbone, drawn_pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = np.full((60, backbone.num_features), np.nan, np.float32)
+    broken = Engine("broken", lambda pixels: nothing[: len(pixels)], 1.0)
+    monkeypatch.setattr(frozen_pass_module, "fastest_engine", lambda *_, **__: broken)
+    frozen = FrozenPass(backbone, FeatureCache.open(tmp_path, backbone))
+    with pytest.raises(ModelError, match="not finite numbers"):
+        frozen.run([(digests(drawn_pets), 2)], max_unreadable=0)
 
 
 def test_the_mirror_image_is_the_second_view(

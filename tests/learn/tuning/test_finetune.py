@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -68,6 +69,19 @@ def test_a_fine_tuned_run_ships_its_best_epoch(fit: Fit, weights: Path, drawn_pe
     assert export_run(run).is_file()
 
 
+def test_the_figures_are_those_of_what_ships_and_not_of_how_it_trained(
+    fit: Fit, drawn_pets: Path
+) -> None:
+    run = fit(unfreeze="all", epochs=3, lr=1e-3, precision="bf16").run
+    assert json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"]
+    classifier = Classifier.load(run)
+    with (run / "predictions.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            found = classifier.predict(drawn_pets / row["path"]).probabilities
+            said = [float(row[f"probability_{name}"]) for name in found]
+            assert said == pytest.approx([*found.values()], abs=1e-4)
+
+
 def test_what_does_not_beat_the_head_does_not_ship(
     fit: Fit, weights: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,6 +113,8 @@ def test_a_checkpoint_of_ours_serves_as_weights(fit: Fit) -> None:
     second = fit("second", weights=str(first / "checkpoint.safetensors"), unfreeze="none").run
     name = "extractor.network.layer3.0.conv1.weight"
     assert torch.equal(network_of(second)[name], network_of(first)[name])
+    for name in ("extractor.mean", "extractor.std"):  # of its photos, not of ImageNet's
+        assert torch.equal(network_of(second)[name], network_of(first)[name])
 
 
 def test_resuming_a_finished_run_changes_nothing(fit: Fit) -> None:
@@ -136,6 +152,34 @@ def test_resume_refuses_photos_that_changed(
     assert {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()} == before
 
 
+def test_a_finished_head_is_not_replaced_by_one_of_other_photos(
+    fit: Fit, drawn_pets: Path, copied: Callable[[Path], Path]
+) -> None:
+    data = copied(drawn_pets)
+    run = fit(unfreeze="none", data=data).run
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    next((data / "cats").iterdir()).unlink()
+    with pytest.raises(UsageError, match=r"its photos are not those of .*, which is finished"):
+        fit(unfreeze="none", data=data, resume=True)
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_whose_files_are_being_replaced_is_not_finished(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(unfreeze="none")
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("petclassify.learn.train.save_checkpoint", end)
+    with pytest.raises(KeyboardInterrupt):
+        fit(unfreeze="none", resume=True)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    monkeypatch.undo()
+    assert (fit(unfreeze="none", resume=True).run / "metrics.json").exists()
+
+
 def test_resume_refuses_other_weights_of_the_same_name(
     fit: Fit, weights: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +189,14 @@ def test_resume_refuses_other_weights_of_the_same_name(
     save_file({name: value * 2 for name, value in load_file(weights).items()}, mine)
     with pytest.raises(UsageError, match=r"other options \(--weights\)"):
         fit(epochs=1, weights=str(mine), resume=True)
+
+
+def test_processes_that_found_other_photos_do_not_learn_together(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fabric, "broadcast", lambda _, given: "0" if given else given)
+    with pytest.raises(DataError, match="changed while the processes began"):
+        fit(epochs=1)
 
 
 def test_levers_without_open_layers_are_refused(fit: Fit) -> None:
