@@ -44,8 +44,8 @@ MAX_SIDE_RATIO = 100
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
 # TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
 # OverflowError of offsets that no file reaches, a ZeroDivisionError of an AVIF's clock that stands
-# still, an AssertionError of a PNG that has a palette by its header and none in fact, in whose place
-# comes an AttributeError where Python leaves assertions out.
+# still, an AssertionError of a PNG that has a palette by its header and none in fact; where Python
+# leaves assertions out, an AttributeError comes in its place.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
