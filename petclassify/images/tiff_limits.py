@@ -20,6 +20,8 @@ from typing import BinaryIO
 from PIL import _imaging
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    IMAGELENGTH,
+    IMAGEWIDTH,
     PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
     SAMPLEFORMAT,
@@ -55,6 +57,8 @@ def check_tiff(stream: BinaryIO, image: TiffImageFile, codec: str) -> None:
     _keep_libtiff_quiet()
     _check_planes(image, codec)
     _check_signs(image)
+    if codec == "raw":
+        _check_whole(image)
     if codec == "libtiff":
         _take_native_order(image)
         _check_strips(stream, image)
@@ -79,6 +83,18 @@ def _check_signs(image: TiffImageFile) -> None:
         raise ImageError(
             ImageFault.NOT_AN_IMAGE,
             "a TIFF of a kind that is not read: its 8-bit numbers have signs. Save it unsigned",
+        )
+
+
+def _check_whole(image: TiffImageFile) -> None:
+    """Refuse a picture that lacks strips or tiles, whose places Pillow leaves black."""
+    width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH))
+    planes = len(image.getbands()) if image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES else 1
+    boxes = [tile.extents for tile in image.tile if tile.extents]
+    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    if covered < width * height * planes:
+        raise ImageError(
+            ImageFault.DAMAGED, "damaged image: it lacks strips or tiles of its pixels"
         )
 
 

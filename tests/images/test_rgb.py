@@ -97,3 +97,13 @@ def test_deep_colour_in_planes_which_pillow_mixes_up_is_refused() -> None:
     assert refused.value.kind == ImageFault.NOT_AN_IMAGE
     read = read_image(tiff_of([RAMP.astype(np.uint8).tobytes()] * 3, 8))
     np.testing.assert_array_equal(np.asarray(read), np.stack([RAMP] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.attack("Photos")
+def test_a_tiff_without_its_last_strips_is_damaged(planes: int) -> None:
+    pixels = [RAMP.astype(np.uint8).tobytes()] * planes
+    assert read_image(tiff_of(pixels, 8)).size == (SIDE, SIDE)
+    with pytest.raises(ImageError, match="it lacks strips or tiles") as refused:
+        read_image(tiff_of(pixels, 8, t278=SIDE // 2))
+    assert refused.value.kind == ImageFault.DAMAGED

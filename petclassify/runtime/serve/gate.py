@@ -6,6 +6,8 @@ Decisions:
 - Another site's page may not send photos here: its browser says so in Sec-Fetch-Site, or,
   without TLS, in Origin. Programs send neither. The rule is that of Go's
   http.CrossOriginProtection.
+- A request that says its length twice may be another one to a proxy than here: it is refused, and
+  what follows it is not read (RFC 9112, section 6.3).
 - No CORS header is ever sent, so no other site reads an answer either.
 - The log has one JSON object a line, so that no path or name can forge an entry.
 """
@@ -36,6 +38,7 @@ _LOOPBACK_ONLY = (
     "this server listens on this machine alone: ask for 127.0.0.1 (of a proxy: in Host), "
     "or start it with --host"
 )
+_TWO_LENGTHS = "a request has a Content-Length or a Transfer-Encoding, not both"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("petclassify.access")
@@ -110,6 +113,8 @@ class Gate:
         # Only HTTP/1.0 may leave it out, which health checks speak and browsers do not.
         if self._loopback_only and "host" in headers and not _names_loopback(host):
             return _error(421, "wrong_host", _LOOPBACK_ONLY)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            return _error(400, "two_lengths", _TWO_LENGTHS, {"connection": "close"})
         if scope["method"] not in _SAFE_METHODS and _is_cross_origin(headers, host):
             return _error(403, "cross_origin", "pages of other sites may not send photos here")
         return None
@@ -156,5 +161,7 @@ def _is_cross_origin(headers: Headers, host: str) -> bool:
     return origin is not None and origin.partition("://")[2] != host
 
 
-def _error(status: int, kind: str, message: str) -> JsonAnswer:
-    return JsonAnswer({"error": {"kind": kind, "message": message}}, status)
+def _error(
+    status: int, kind: str, message: str, headers: dict[str, str] | None = None
+) -> JsonAnswer:
+    return JsonAnswer({"error": {"kind": kind, "message": message}}, status, headers)

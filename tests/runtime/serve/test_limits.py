@@ -453,3 +453,18 @@ def test_the_log_has_one_json_object_a_request(server: Client, photo: bytes) -> 
     assert (first["method"], first["status"], first["photos"]) == ("POST", 200, 1)
     assert (first["bytes"], first["client"]) == (len(photo), "127.0.0.1")
     assert 0 < first["ms"] < 10_000
+
+
+@pytest.mark.attack("Server")
+def test_no_second_request_hides_behind_a_length_said_twice(server: Client) -> None:
+    hidden = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Length: %d\r\n\r\n" % (5 + len(hidden))
+    )
+    with closing(connect(server)) as connection:
+        connection.sendall(head + b"0\r\n\r\n" + hidden)
+        received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"two_lengths" in received
+    assert received.count(b"HTTP/1.1 ") == 1
