@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,7 +53,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             with temporary.open("r+b") as stream:  # Windows flushes only what it may write
                 os.fsync(stream.fileno())
             with suppress(OSError):  # shares and sticks may know no permissions, or whose they are
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(_mode_of(path))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -104,6 +105,11 @@ def is_working_folder_gone() -> bool:
     except FileNotFoundError:
         return True
     return False
+
+
+def _mode_of(path: Path) -> int:
+    """The permissions that a file has, so that a private one stays so; else a new one's."""
+    return stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
 
 
 def _umask() -> int:

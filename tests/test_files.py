@@ -66,3 +66,13 @@ def test_a_disk_that_knows_no_permissions_takes_a_file(
     monkeypatch.setattr(Path, "chmod", refuse)
     write_whole(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    target = tmp_path / "file"
+    write_whole(target, b"old")
+    target.chmod(mode)
+    write_whole(target, b"new")
+    assert target.stat().st_mode & 0o777 == mode
+    assert target.read_bytes() == b"new"
