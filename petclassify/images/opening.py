@@ -133,7 +133,9 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageError(ImageFault.MISSING, "no such file", path) from None
     except UnidentifiedImageError:
-        raise _unidentified(b"" if source is None else _head(source), path) from None
+        with faults_named(path):  # it may be gone by now
+            head = b"" if source is None else _head(source)
+        raise _unidentified(head, path) from None
     except Image.DecompressionBombError:
         raise ImageError(
             ImageFault.TOO_LARGE,
