@@ -32,7 +32,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.other_files import is_heic, remark
-from petclassify.images.rationed import Rationed, check_length
+from petclassify.images.rationed import Rationed
 from petclassify.images.tiff_limits import check_tiff
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
@@ -50,8 +50,8 @@ _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 # What Pillow's documentation and plugins raise on bytes that are not what they claim. A
 # TypeError comes of TIFF tags whose type is not the one that Pillow counts on, an
 # OverflowError of offsets that no file reaches, a ZeroDivisionError of an AVIF's clock that stands
-# still, an AssertionError of a PNG that has a palette by its header and none in fact, in whose place
-# comes an AttributeError where Python leaves assertions out.
+# still, an AssertionError of a PNG that has a palette by its header and none in fact. In place of
+# that comes an AttributeError where Python leaves assertions out.
 DECODING_ERRORS = (
     OSError,
     RuntimeError,
@@ -166,7 +166,6 @@ def _stream(source: Path | bytes) -> Iterator[BinaryIO]:
     ):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
-    check_length(status.st_size)
     with source.open("rb") as stream:
         yield cast("BinaryIO", Rationed(stream))
 
