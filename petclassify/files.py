@@ -67,7 +67,7 @@ def replaceable(path: Path) -> Path:
     """
     given, path = path, Path(os.path.realpath(path))  # a link stays, what it names is replaced
     with disk_faults_named(path):
-        if (given.exists() or os.path.lexists(path)) and not given.is_file():
+        if (os.path.exists(given) or os.path.lexists(path)) and not os.path.isfile(given):  # noqa: PTH110, PTH113
             raise EnvironmentFault(f"{given}: cannot be written, it is no regular file")
         if not path.parent.is_dir():
             raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")

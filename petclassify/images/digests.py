@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.cores import usable_cores
-from petclassify.images.rationed import check_length
+
+MAX_PHOTO_BYTES = 1 << 30  # the largest photo has 400 MB; to digest so much takes about a second
 
 
 def digest_photo(path: Path) -> str | ImageError:
     """As `digest_file`; what is longer than any photo is refused unread."""
-    try:
-        check_length(path.stat().st_size)
-    except ImageError as error:
-        return ImageError(error.kind, error.reason, path)
-    except OSError:
-        pass  # said below
+    with suppress(OSError):  # which digest_file says
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_PHOTO_BYTES:
+            reason = f"{size_bytes >> 20} MiB, more than the limit of {MAX_PHOTO_BYTES >> 20} MiB"
+            return ImageError(ImageFault.TOO_LARGE, reason, path)
     return digest_file(path)
 
 

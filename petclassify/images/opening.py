@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.jpeg_limits import check_scans, comes_in_scans
 from petclassify.images.other_files import is_heic, remark
-from petclassify.images.rationed import Rationed, check_length
+from petclassify.images.rationed import Rationed
 from petclassify.images.tiff_limits import check_tiff
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
@@ -127,7 +127,9 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageError(ImageFault.MISSING, "no such file", path) from None
     except UnidentifiedImageError:
-        raise _unidentified(b"" if source is None else _head(source), path) from None
+        with faults_named(path):  # it may be gone by now
+            head = b"" if source is None else _head(source)
+        raise _unidentified(head, path) from None
     except Image.DecompressionBombError:
         raise ImageError(
             ImageFault.TOO_LARGE,
@@ -152,13 +154,10 @@ def _stream(source: Path | bytes) -> Iterator[Rationed]:
     if isinstance(source, bytes):
         yield Rationed(io.BytesIO(source))
         return
-    status = source.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(
-        status.st_mode
-    ):  # a folder's error names it
+    mode = source.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder's error names it
         # Opening a pipe would wait for ever, and a device may never end.
         raise ImageError(ImageFault.UNREADABLE, "cannot be read: no regular file")
-    check_length(status.st_size)
     with source.open("rb") as stream:
         yield Rationed(stream)
 

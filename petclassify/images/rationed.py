@@ -20,25 +20,11 @@ from petclassify.errors import ImageError, ImageFault
 MAX_PARTS = 1_500_000  # of a PNG, whose parts cost most, about 3 s
 MAX_COSTLY_PARTS = 200
 MAX_METADATA_BYTES = 32 << 20  # in Python's numbers, as a TIFF's places of strips, ten times that
-MAX_FILE_BYTES = 1 << 30  # the largest photo has 400 MB; to digest so much takes some seconds
 MAX_WHOLE_BYTES = 64 << 20  # of WebP, AVIF and JPEG in several scans, which are read in one
 _BLOCK_BYTES = 1 << 16
 _COSTLY_SEGMENTS = (b"Exif\0\0", b"Photoshop 3.0\0")  # of a JPEG, by their first bytes
 _COSTLY_CHUNKS = {b"zTXt", b"iTXt", b"iCCP"}  # of a PNG, by the end of their head
 _CHUNK_HEAD_BYTES = 8
-
-
-def check_length(size_bytes: int) -> None:
-    """Refuse a file that is longer than any photo, before it is read.
-
-    Raises:
-        ImageError: it is.
-
-    """
-    if size_bytes > MAX_FILE_BYTES:
-        raise _too_large(
-            f"a file of {size_bytes >> 20} MiB, more than the limit of {MAX_FILE_BYTES >> 20} MiB"
-        )
 
 
 class Rationed:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageFilter
+from PIL import ExifTags, Image, ImageFilter, UnidentifiedImageError
 
 from petclassify.config import Resize
 from petclassify.errors import ImageError, ImageFault
@@ -179,20 +179,16 @@ def test_an_unusable_file_is_refused_by_its_true_fault(tmp_path: Path, name: str
 
 
 @pytest.mark.attack("Photos")
-def test_a_file_longer_than_any_photo_is_refused_unread(tmp_path: Path) -> None:
-    """To digest it, as training does, would take minutes."""
+def test_a_file_longer_than_any_photo_is_not_digested(tmp_path: Path) -> None:
+    """As training does, which would take minutes; predict reads no more of it than its pixels."""
     path = tmp_path / "photo.bmp"
     path.write_bytes(encoded(scene(), "BMP"))
-    assert read_image(path).size == (320, 240)
     os.truncate(path, 200 << 30)
-    for refused in (read_image, read_size, digest_photo):
-        try:
-            fault = refused(path)
-        except ImageError as error:
-            fault = error
-        assert isinstance(fault, ImageError)
-        assert (fault.kind, fault.path) == (ImageFault.TOO_LARGE, path)
-        assert "204800 MiB, more than the limit of 1024 MiB" in str(fault)
+    assert read_image(path).size == (320, 240)
+    fault = digest_photo(path)
+    assert isinstance(fault, ImageError)
+    assert (fault.kind, fault.path) == (ImageFault.TOO_LARGE, path)
+    assert "204800 MiB, more than the limit of 1024 MiB" in str(fault)
 
 
 @pytest.mark.attack("Photos")
@@ -205,6 +201,24 @@ def test_a_photo_is_refused_where_assertions_are_left_out(tmp_path: Path) -> Non
         [sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False
     )
     assert done.stderr.splitlines()[-1].startswith("petclassify.errors.ImageError: ")
+
+
+@pytest.mark.attack("Photos")
+def test_a_file_that_goes_while_it_is_read_is_that_photos_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no plugin takes is opened once more, for its first bytes."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"no photo")
+
+    def refuse(*_: object, **__: object) -> None:
+        path.unlink()
+        raise UnidentifiedImageError
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match="no such file") as gone:
+        read_image(path)
+    assert (gone.value.kind, gone.value.path) == (ImageFault.MISSING, path)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

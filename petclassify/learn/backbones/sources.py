@@ -7,6 +7,7 @@ and names the ways on.
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import os
 import threading
@@ -71,7 +72,7 @@ def _hub_answers() -> bool:
             urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S).close()
         except urllib.error.HTTPError:
             answered.set()
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return
         answered.set()
 

@@ -210,12 +210,13 @@ def silent_hub() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("hub", ["refusing", "silent", "no address"])
+@pytest.mark.parametrize("hub", ["refusing", "silent", "no address", "no port"])
 def test_a_hub_out_of_reach_ends_soon_and_names_three_ways(
     tmp_path: Path, drawn_pets: Path, silent_hub: str, hub: str
 ) -> None:
     (tmp_path / "hub" / "models--google--bert").mkdir(parents=True)
     hubs = {"refusing": "http://127.0.0.1:9", "silent": silent_hub, "no address": "hub"}
+    hubs["no port"] = "http://hub:port"  # as a variable with a proxy may have none either
     endpoint = hubs[hub]
     environment = os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": endpoint}
     start = time.monotonic()
