@@ -12,6 +12,7 @@ from petclassify.learn.candidates import Candidate, clustered
 from petclassify.learn.checking.data_findings import describe_data
 from petclassify.learn.data.dataset import Dataset
 from petclassify.learn.frozen.frozen_pass import FrozenPass
+from petclassify.learn.head.calibration import UNCALIBRATED
 from petclassify.learn.head.familiarity import Familiarity, familiarity_by
 from petclassify.learn.network import TrainedModel
 from petclassify.learn.runs.run_folder import RunFolder
@@ -53,6 +54,8 @@ def write_run_report(
     else:
         samples = [Sample(member.path, member.label) for member in dataset.of(split)]
         judged, _ = judge(classifier, samples, dataset.root)
+    of_split = [member.split == split for member in shipped.members]
+    raw = UNCALIBRATED.probabilities(shipped.logits[of_split])
     report = Report(
         title=folder.path.resolve().name,
         info=classifier.info,
@@ -60,6 +63,7 @@ def write_run_report(
         held_out=HeldOut.TEST if split == "test" else HeldOut.VAL,
         command=command,
         explain=_explainer(folder.model, model, classifier),
+        uncalibrated=raw if len(raw) == judged.metrics.count else None,
         curves=folder.curves.read_bytes(),
         findings=(*doubt_of_unknown(classifier), *describe_data(dataset, shipped, frozen)),
     )

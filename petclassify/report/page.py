@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from petclassify.arrays import Probabilities
 from petclassify.errors import ImageError, ModelError, NoActivationMapsError, UsageError
 from petclassify.files import replaceable, write_whole
 from petclassify.images.photo import read_image
@@ -63,6 +64,7 @@ class Report:
         explain: shows where the model looked; None where that cannot be shown.
         curves: the training's, as a PNG.
         findings: what is known to be wrong with the data, a sentence each.
+        uncalibrated: (N, classes), before calibration; None where only the model file can tell.
 
     """
 
@@ -74,6 +76,7 @@ class Report:
     explain: Explain | None = None
     curves: bytes | None = None
     findings: tuple[str, ...] = ()
+    uncalibrated: Probabilities | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,9 @@ def refuse_foreign(path: Path) -> None:
 def render_report(report: Report) -> bytes:
     """Make the page; see `Report`."""
     judged, metrics = report.judged, report.judged.metrics
-    raw = uncalibrated(judged.probabilities, report.info.temperature, report.info.doubt)
+    raw = report.uncalibrated
+    if raw is None:
+        raw = uncalibrated(judged.probabilities, report.info.temperature, report.info.doubt)
     before = measure(raw, judged.labels, judged.class_names)
     known, right = judged.known, judged.right
     known_accuracy = float(right[known].mean()) if known.any() else 0.0

@@ -74,6 +74,13 @@ def test_metrics_are_those_of_the_predictions(drawn_run: Path) -> None:
     assert metrics["seconds"]["total"] > 0
 
 
+def test_the_report_tells_of_calibration_what_metrics_json_does(drawn_run: Path) -> None:
+    before = json.loads((drawn_run / "metrics.json").read_text())["test"]["before_calibration"]
+    page = (drawn_run / "report.html").read_text()
+    (told,) = re.findall(r"before calibration</td><td[^>]*>([\d.]+)</td><td[^>]*>([\d.]+)", page)
+    assert told == (f"{before['log_loss']:.4f}", f"{before['ece']:.4f}")
+
+
 def test_the_configuration_says_what_was_done(drawn_run: Path) -> None:
     config = json.loads((drawn_run / "config.json").read_text())
     assert config["image_size"] == 224

@@ -100,7 +100,7 @@ def test_a_network_with_other_norms_is_not_taken_for_the_same(tmp_path: Path) ->
     about = {"petclassify": json.dumps({"backbone": "zoo/resnet18_layer"})}
     save_file({f"extractor.{name}": value for name, value in trained.items()}, path, about)
     load_backbone("zoo/resnet18_layer", str(path), 32)
-    with pytest.raises(ModelError, match="a run with zoo/resnet18_layer, not with zoo/resnet18_g"):
+    with pytest.raises(ModelError, match="a run with zoo/resnet18_group, but with zoo/resnet18_l"):
         load_backbone("zoo/resnet18_group", str(path), 32)
 
 

@@ -13,7 +13,9 @@ from PIL import Image
 
 from petclassify.config import Resize
 from petclassify.errors import ExitCode, ModelError, UsageError
+from petclassify.learn.head.calibration import UNCALIBRATED, Calibration
 from petclassify.report.judged import Judged
+from petclassify.report.metrics import measure
 from petclassify.report.page import Report, refuse_foreign, render_report, write_report
 from petclassify.report.verdict import Answer, HeldOut, reach_verdict
 from petclassify.runtime.model_file import ModelInfo
@@ -314,3 +316,20 @@ def test_the_photos_that_it_was_fitted_on_are_all_told(fitted_on: str, told: str
     training = {"photos": counts, "fitted_on": fitted_on, "unfreeze": "none"}
     info = replace(report(photos, command="").info, training=training)
     assert told in page_of(photos, info=info).text
+
+
+def test_what_was_said_before_calibration_is_not_guessed_where_it_is_known() -> None:
+    """Of probabilities that were sharpened nothing tells how small the small ones were."""
+    classes, count = 300, 600
+    labels = np.arange(count) % classes
+    logits = np.random.default_rng(0).normal(size=(count, classes))
+    logits[np.arange(count), labels] += 12
+    calibrated = Calibration(0.2, 1e-3).probabilities(logits)
+    before = UNCALIBRATED.probabilities(logits)
+    names = tuple(map(str, range(classes)))
+    photos = replace(judged(count, 0, names), labels=labels, probabilities=calibrated)
+    info = replace(report(photos, command="").info, temperature=0.2, doubt=1e-3)
+    told = measure(before, labels, names)
+    row = f"before calibration {told.log_loss:.4f} {told.ece:.4f}"
+    assert row in page_of(photos, info=info, uncalibrated=before).text
+    assert row not in page_of(photos, info=info).text

@@ -68,7 +68,7 @@ def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
     check_weights_file(path)
     told = _backbone_of(path)
     if told not in (None, name):
-        raise ModelError(f"{path}: a checkpoint of a run with {told}, not with {name}")
+        raise ModelError(f"{path}: not a checkpoint of a run with {name}, but with {told}")
     own = _OWN_PREFIX.partition(".")[0] + "."
     state = _read_tensors(path)
     ours = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
