@@ -84,7 +84,9 @@ _signals_taken: list[int] = []
 
 def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+        # Whoever started this may have it ignored, as shells do for jobs in the background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _end_at_once(number: int, _: FrameType | None) -> None:

@@ -69,7 +69,7 @@ class FitConfig:
     """How the layers of a network are trained, once some of them are open.
 
     The defaults fine-tune pretrained weights. `petclassify train data/catsdogs --unfreeze
-    last` (2,000 photos, two cores) takes about 80 seconds; the README's table has the figures.
+    last` (2,000 photos, two cores) takes about 90 seconds; the README's table has the figures.
 
     Attributes:
         unfreeze: which layers open: none, the last stage, one more stage per phase from the

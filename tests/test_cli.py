@@ -243,6 +243,27 @@ main()
     assert b"Traceback" not in done.stderr
 
 
+def test_a_signal_that_is_ignored_from_the_start_stays_so() -> None:
+    """As shells have SIGINT ignored for what they run in the background."""
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "from petclassify.__main__ import main; "
+        "sys.argv = ['petclassify', 'predict', '-']; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stderr is not None
+        running.stderr.readline()  # which model: it reads stdin next
+        running.send_signal(signal.SIGINT)
+        _, _ = running.communicate(b"no photo", timeout=20)
+    assert running.returncode == ExitCode.SOME_IMAGES_FAILED
+
+
 def test_a_signal_that_a_callback_swallows_ends_the_command_with_its_code_later() -> None:
     # As code in C does that called back into Python.
     script = """

@@ -29,7 +29,13 @@ from petclassify.learn.candidates import (
     frozen_candidate,
     head_on_train,
 )
-from petclassify.learn.data.dataset import Dataset, prepare_dataset, require_usable, split_dataset
+from petclassify.learn.data.dataset import (
+    Dataset,
+    allowed_unreadable,
+    prepare_dataset,
+    require_usable,
+    split_dataset,
+)
 from petclassify.learn.data.first_read import read_once
 from petclassify.learn.export.export import export_model
 from petclassify.learn.frozen.cache_place import cache_folder
@@ -221,7 +227,7 @@ def _read_all(
 
     From random weights there is nothing to run; the normalisation is then the photos' own.
     """
-    left = int(config.max_bad * dataset.total) - len(dataset.unreadable)
+    left = allowed_unreadable(dataset.total, config.max_bad) - len(dataset.unreadable)
     if frozen is None:
         first = read_once(dataset.photos(*SPLITS), backbone.resize, left)
         dataset = _split(dataset.without(first.unreadable), config, tell)

@@ -59,16 +59,16 @@ def test_ray_gives_the_rows_of_the_local_engine(tmp_path: Path, make_photos: Mak
     assert from_store == from_disk
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 @pytest.mark.attack("Surroundings")
-def test_no_code_of_the_working_folder_runs(tmp_path: Path, make_photos: Make) -> None:
+def test_no_code_of_the_working_folder_runs(tmp_path: Path, make_photos: Make, engine: str) -> None:
     """As it is started by its console script, whose own folder is not the working folder."""
     make_photos(tmp_path / "work" / "photos", 4)
-    for name in ("numpy", "pandas", "pyarrow"):
+    for name in ("numpy", "pandas", "pyarrow", "PIL", "onnxruntime", "random"):
         (tmp_path / "work" / f"{name}.py").write_text("open('ran', 'w')")
     script = tmp_path / "script.py"
     script.write_text("from petclassify.__main__ import main\nmain()\n")
-    command = [sys.executable, script, "predict", "photos", "--model", SHIPPED, "--engine", "ray"]
+    command = [sys.executable, script, "predict", "photos", "--model", SHIPPED, "--engine", engine]
     done = subprocess.run(
         [*command, "--output", "rows.csv"],
         cwd=tmp_path / "work",

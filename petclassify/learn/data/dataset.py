@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -189,6 +190,11 @@ def split_dataset(dataset: Dataset, config: TrainConfig) -> Dataset:
     return dataset
 
 
+def allowed_unreadable(total: int, max_bad: float) -> int:
+    """How many of so many photos may be unreadable."""
+    return math.floor(max_bad * total + 1e-9)  # 0.29 of 100 are 29, which floats fall short of
+
+
 def require_usable(dataset: Dataset, max_bad: float) -> None:
     """Refuse a data set that lost too many photos.
 
@@ -197,7 +203,7 @@ def require_usable(dataset: Dataset, max_bad: float) -> None:
 
     """
     bad = dataset.unreadable
-    if len(bad) > max_bad * dataset.total:
+    if len(bad) > allowed_unreadable(dataset.total, max_bad):
         raise DataError(
             f"{dataset.root}: at least {len(bad)} of {dataset.total} photos cannot be read, more "
             f"than {100 * max_bad:.3g} %; the first: {bad[0]}. Repair or remove them, or raise "

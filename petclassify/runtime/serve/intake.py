@@ -86,7 +86,7 @@ async def body_of(
         ClientDisconnect: the sender hung up.
 
     """
-    encoding = request.headers.get("content-encoding", "identity")
+    encoding = request.headers.get("content-encoding") or "identity"
     if encoding.lower() != "identity":  # a bomb may be in it, and photos are compressed already
         raise Refusal(415, "encoded_body", f"the body is {encoding}; send it without that encoding")
     if int(request.headers.get("content-length", 0)) > max_bytes:

@@ -104,6 +104,7 @@ def test_a_compressed_body_is_refused_for_that(server: Client, photo: bytes, pat
     assert answer.status == 415
     assert b"gzip; send it without" in answer.body
     assert server.ask("/predict", photo, content_encoding="Identity").status == 200
+    assert server.ask("/predict", photo, content_encoding="").status == 200
 
 
 def test_parts_where_one_photo_is_expected_are_named(server: Client, photo: bytes) -> None:
