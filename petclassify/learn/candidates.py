@@ -158,8 +158,14 @@ def _features_of(
 
 
 def clustered(dataset: Dataset) -> list[Member]:
-    """The fitted photos whose features make a frozen network's prototypes, and set their scale."""
-    members = dataset.of(*FITTED_SPLITS)
+    """The fitted photos whose features make a frozen network's prototypes, and set their scale.
+
+    Of copies one, else they might be all that is taken of a rare class, and no fold holds them out.
+    """
+    distinct: dict[str, Member] = {}
+    for member in dataset.of(*FITTED_SPLITS):
+        distinct.setdefault(member.digest, member)
+    members = [*distinct.values()]
     labels = np.array([member.label for member in members])
     return [members[place] for place in spread_over_classes(labels, MAX_FITTED_PHOTOS)]
 

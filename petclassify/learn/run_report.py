@@ -19,7 +19,7 @@ from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.report.evaluate import judge
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
-from petclassify.report.page import Explain, Report, write_report
+from petclassify.report.page import BY_MODEL_FILE, Explain, Report, write_report
 from petclassify.report.verdict import HeldOut
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.explain import Explainer
@@ -49,8 +49,10 @@ def write_run_report(
     """
     split: Split = "test" if dataset.of("test") else "val"
     classifier = Classifier.load(folder.model, threads=THREADS_IN_NETWORK)
+    judged_by = BY_MODEL_FILE
     if frozen is not None and not shipped.is_tuned:
         judged = _judged_by_features(shipped, dataset, split, frozen, familiarity)
+        judged_by = f"features that {frozen.cache.engine} computed; the model file computes in fp32"
     else:
         samples = [Sample(member.path, member.label) for member in dataset.of(split)]
         judged, _ = judge(classifier, samples, dataset.root)
@@ -65,6 +67,7 @@ def write_run_report(
         explain=_explainer(folder.model, model, classifier),
         uncalibrated=raw if len(raw) == judged.metrics.count else None,
         curves=folder.curves.read_bytes(),
+        judged_by=judged_by,
         findings=(*doubt_of_unknown(classifier), *describe_data(dataset, shipped, frozen)),
     )
     write_report(report, folder.report)

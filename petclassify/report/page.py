@@ -41,6 +41,7 @@ SHOWN_PHOTOS = 12  # of a kind
 SHOWN_CLASSES = 12  # in a confusion matrix; of more, the commonest confusions are listed
 PICTURE_SIDE = 320
 COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8)
+BY_MODEL_FILE = "the model file"
 
 Explain = Callable[[Path], Explanation]
 _LAYERS_TRAINED = {
@@ -65,6 +66,7 @@ class Report:
         curves: the training's, as a PNG.
         findings: what is known to be wrong with the data, a sentence each.
         uncalibrated: (N, classes), before calibration; None where only the model file can tell.
+        judged_by: what gave the figures.
 
     """
 
@@ -77,6 +79,7 @@ class Report:
     curves: bytes | None = None
     findings: tuple[str, ...] = ()
     uncalibrated: Probabilities | None = None
+    judged_by: str = BY_MODEL_FILE
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def render_report(report: Report) -> bytes:
         num_mistakes=len(mistakes),
         mistakes=[_show(report, place) for place in mistakes[:SHOWN_PHOTOS]],
         strangers=[_show(report, place) for place in strangers],
-        facts=_facts(report.info.training),
+        facts={"judged by": report.judged_by} | _facts(report.info.training),
         curves=None if report.curves is None else _png_uri(report.curves),
     )
 
