@@ -139,9 +139,7 @@ def _request(url: str, start: int) -> http.client.HTTPResponse:
     """Ask for what follows the first `start` bytes, or for all where a server cannot do that."""
     _require_https(url)
     headers = {"User-Agent": "petclassify"} | ({"Range": f"bytes={start}-"} if start else {})
-    # The environment may name other certificates now than at the last call.
-    secure = urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    opener = urllib.request.build_opener(secure, _HttpsRedirects)
+    opener = urllib.request.build_opener(_secure(), _HttpsRedirects)
     try:
         asked = urllib.request.Request(url, headers=headers)
         response: http.client.HTTPResponse = opener.open(asked, timeout=_TIMEOUT_S)
@@ -175,6 +173,17 @@ def _request(url: str, start: int) -> http.client.HTTPResponse:
             response.close()
             return _request(url, 0)
     return response
+
+
+def _secure() -> urllib.request.HTTPSHandler:
+    """Made for each request: the environment may name other certificates now than before."""
+    try:
+        return urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{error.filename}: cannot be used for https ({_in_words(error)}). Check the variable "
+            "SSLKEYLOGFILE"
+        ) from error
 
 
 class _HttpsRedirects(urllib.request.HTTPRedirectHandler):

@@ -211,6 +211,11 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server, path, monkeypa
 
 
 @pytest.mark.attack("Downloads and archives")
+def test_a_log_of_keys_that_cannot_be_written_is_one_line(server, path, monkeypatch):
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path / "nowhere"))
+    assert "SSLKEYLOGFILE" in _refusal(server, path)
+
+
 def test_a_server_that_is_not_there_is_one_line(server, path):
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
