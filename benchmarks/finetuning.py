@@ -20,8 +20,6 @@ import argparse
 import csv
 import gzip
 import json
-import os
-import platform
 import random
 import statistics
 import subprocess
@@ -31,6 +29,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from measuring import machine
 
 PETCLASSIFY = [sys.executable, "-m", "petclassify"]
 FASHION = Path("../shared/data/fashion-mnist").resolve()
@@ -337,7 +337,7 @@ def main() -> None:
                 results.append(row)
     written = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "results": [dict(zip(("what", "found", "wanted"), row, strict=True)) for row in results],
     }
     if not arguments.parts:

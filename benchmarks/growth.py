@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import tempfile
 from functools import partial
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from growth_page import write_page
-from measuring import PETCLASSIFY, Kept, Watched, end_with_children, watch
+from measuring import PETCLASSIFY, Kept, Watched, end_with_children, machine, watch
 
 from petclassify.images.walk import walk_images
 
@@ -135,7 +134,7 @@ def main() -> None:
     about = {
         "photos": len(list(walk_images(data / "train"))),
         "versions": {name: version(name) for name in ("petclassify", "torch", "onnxruntime")},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "cores": os.cpu_count(),
     }
     kept = Kept(RAW, about)

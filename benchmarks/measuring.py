@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -21,6 +23,7 @@ from typing import Any
 
 PETCLASSIFY = [sys.executable, "-m", "petclassify"]
 SAMPLES_S = 0.05
+_FAST = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ class Watched:
     seconds: float = 0.0
     memory: list[tuple[float, float]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+
+
+def machine() -> str:
+    """The processor, with what decides how fast it multiplies, and its cores."""
+    try:
+        said = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not on Linux
+        said = ""
+    fields = dict(re.findall(r"^(model name|flags)\s*: (.*)$", said, re.MULTILINE))
+    fast = [flag for flag in _FAST if flag in fields.get("flags", "").split()]
+    model = fields.get("model name", platform.processor() or "unknown processor")
+    return ", ".join([platform.machine(), " ".join([model, *fast]), f"{os.cpu_count()} cores"])
 
 
 class CommandFailed(Exception):

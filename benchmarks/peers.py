@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -35,7 +34,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from measuring import CommandFailed, Kept, end_with_children, run
+from measuring import CommandFailed, Kept, end_with_children, machine, run
 from peers_page import HERE, Results, table_rows, write_page
 from peers_picture import draw
 from systems import (
@@ -194,7 +193,7 @@ def about(bench: Bench) -> dict[str, Any]:
         "photos": len(list(bench.data.glob("*/*/*"))),
         "test_photos": len(list(bench.data.glob("test/*/*"))),
         "versions": bench.prepare() | ours() | {"python": platform.python_version()},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
     }
 
 

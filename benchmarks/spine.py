@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -22,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from limit import BATCH_SIZE, Limit, measure_limit
-from measuring import PETCLASSIFY, run
+from measuring import PETCLASSIFY, machine, run
 
 from petclassify.images.photo import read_pixels
 from petclassify.images.walk import walk_images
@@ -174,7 +172,7 @@ def main() -> None:
                 results.append(result)
     written = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "results": [vars(result) for result in results],
     }
     if not arguments.parts:
