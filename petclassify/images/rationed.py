@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from petclassify.errors import ImageError, ImageFault
 
-MAX_PARTS = 1_500_000  # of a PNG, whose parts cost most, about 3 s
+MAX_PARTS = 500_000  # of a PNG, whose parts cost most, 1 to 3 s
 MAX_COSTLY_PARTS = 200
 MAX_METADATA_BYTES = 32 << 20  # in Python's numbers, as a TIFF's places of strips, ten times that
 MAX_WHOLE_BYTES = 64 << 20  # of WebP, AVIF and JPEG in several scans, which are read in one
