@@ -23,7 +23,7 @@ from PIL import Image
 from petclassify import Classifier
 from petclassify.config import ModelForm, TrainConfig
 from petclassify.images.photo import read_image
-from petclassify.learn.export.export import export_run
+from petclassify.learn.export.export_run import export_run
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train
 from petclassify.report.evaluate import evaluate

@@ -34,7 +34,7 @@ _CHANGES = {
 _WARM = (
     *("petclassify.commands.train", "petclassify.learn.train", "petclassify.learn.preflight"),
     *(
-        "petclassify.learn.export.export",
+        "petclassify.learn.export.export_run",
         "petclassify.learn.checking.check",
         "petclassify.learn.data.public_data",
     ),

@@ -219,7 +219,7 @@ def export(
     if int8 and fp16_weights:
         raise UsageError("--int8 and --fp16-weights are two forms of one file. Choose one")
     require_extra("train", TRAIN_MODULES)
-    from petclassify.learn.export.export import export_run
+    from petclassify.learn.export.export_run import export_run
 
     collect_from_now_on()
     form = ModelForm("int8" if int8 else "fp16" if fp16_weights else "fp32", standalone)

@@ -19,7 +19,8 @@ from petclassify import Classifier
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ModelError, UsageError
 from petclassify.learn.claims import claimed
-from petclassify.learn.export.export import check_parity, export_run
+from petclassify.learn.export.export import check_parity
+from petclassify.learn.export.export_run import export_run
 from petclassify.learn.frozen import engines
 from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from petclassify import Classifier
 from petclassify.config import ModelForm
 from petclassify.images.walk import walk_images
-from petclassify.learn.export.export import export_run
+from petclassify.learn.export.export_run import export_run
 from petclassify.learn.export.half_weights import halve_weights
 
 

@@ -12,7 +12,7 @@ from petclassify import Classifier
 from petclassify.config import FitConfig, ModelForm, TrainConfig
 from petclassify.errors import ExitCode, ModelError
 from petclassify.images.walk import walk_images
-from petclassify.learn.export.export import _unlisted, export_run
+from petclassify.learn.export.export_run import _unlisted, export_run
 from petclassify.learn.export.quantise import check_agreement, quantise
 from petclassify.learn.preflight import check_request
 from petclassify.learn.runs.run_folder import RunFolder

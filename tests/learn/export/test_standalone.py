@@ -15,7 +15,7 @@ from petclassify.config import Interpolation, ModelForm, Resize
 from petclassify.errors import ExitCode, ModelError
 from petclassify.images.photo import read_image, to_pixels
 from petclassify.images.walk import walk_images
-from petclassify.learn.export.export import export_run
+from petclassify.learn.export.export_run import export_run
 from petclassify.learn.export.standalone import Window, check_standalone, to_standalone
 
 SHIPPED = Path(__file__).parents[3] / "models" / "catsdogs.onnx"

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from petclassify import Classifier
 from petclassify.config import FitConfig, Resize, TrainConfig
 from petclassify.errors import DataError, EnvironmentFault, UsageError
-from petclassify.learn.export.export import export_run
+from petclassify.learn.export.export_run import export_run
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import TrainResult
 from petclassify.learn.tuning.measured import measured_once
