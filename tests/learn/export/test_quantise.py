@@ -93,8 +93,12 @@ def test_a_refused_int8_file_names_the_layers_that_hurt(
         if tensor.name == "head.weight":
             tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
     labels = np.zeros(len(pixels), np.int64)
-    with pytest.raises(ModelError, match=r"hurt most: (fc1|fc2|conv2), \w+, \w+\. No model file"):
+    with pytest.raises(ModelError, match=r"hurt most: .*\. No model file") as refused:
         check_agreement(model, turned, pixels, labels)
+    named = str(refused.value).partition("hurt most: ")[2].partition(".")[0].split(", ")
+    # Which of them hurt most is the training's, and differs from processor to processor.
+    assert len(set(named)) == 3
+    assert set(named) <= {"conv1", "conv2", "fc1", "fc2"}
 
 
 def test_a_file_that_agrees_passes(small_run: Path, pixels: np.ndarray) -> None:
