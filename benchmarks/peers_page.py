@@ -143,6 +143,9 @@ def write_page(results: Results) -> str:
             "",
             "![accuracy over time, and what a prediction costs](peers.png)",
             "",
+            "A curve is the round whose time lies in the middle of a system's rounds, as it was; "
+            "the table's figures are medians, each by itself.",
+            "",
             "## The commands",
             "",
             *(f"- {key}: `{command}`" for key, command in results.commands()),
