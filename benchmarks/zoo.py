@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from measuring import machine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,7 +167,7 @@ def main() -> None:
     kept = HERE / "zoo.json"
     known = json.loads(kept.read_text())["rows"] if kept.exists() else []
     found = {row[0]: row for row in [*known, *rows]}
-    about = {"machine": platform.processor() or platform.machine(), "rows": list(found.values())}
+    about = {"machine": machine(), "rows": list(found.values())}
     kept.write_text(json.dumps(about, indent=1) + "\n")
 
 

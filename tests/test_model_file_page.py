@@ -14,7 +14,8 @@ import pytest
 from petclassify import Classifier
 from petclassify.learn.export.half_weights import halve_weights
 from petclassify.learn.export.standalone import to_standalone
-from petclassify.runtime.model_file import FORMAT_VERSION, METADATA_KEY
+from petclassify.runtime.model_file import METADATA_KEY
+from petclassify.runtime.model_info import FORMAT_VERSION
 from tests.conftest import REPOSITORY
 from tests.pages import DOCS, listings
 

@@ -23,7 +23,8 @@ from petclassify.learn.backbones.backbone import Backbone, FeatureExtractor, emp
 from petclassify.learn.head.calibration import Calibration
 from petclassify.learn.head.familiarity import NEAREST, Familiarity
 from petclassify.learn.head.logistic import Head
-from petclassify.runtime.model_file import ModelInfo, refusals_named
+from petclassify.runtime.model_file import refusals_named
+from petclassify.runtime.model_info import ModelInfo
 
 FORMAT_VERSION = 3
 METADATA_KEY = "petclassify"

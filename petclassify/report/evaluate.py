@@ -13,7 +13,7 @@ from petclassify.images.index import Index, Sample, read_index, told_apart
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import ModelInfo
+from petclassify.runtime.model_info import ModelInfo
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
 
 

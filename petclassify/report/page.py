@@ -35,7 +35,8 @@ from petclassify.report.metrics import (
 )
 from petclassify.report.verdict import MIN_ACCURACY, HeldOut, reach_verdict
 from petclassify.runtime.explain import Explainer, Explanation
-from petclassify.runtime.model_file import ModelInfo, model_name
+from petclassify.runtime.model_file import model_name
+from petclassify.runtime.model_info import ModelInfo
 
 SHOWN_PHOTOS = 12  # of a kind
 SHOWN_CLASSES = 12  # in a confusion matrix; of more, the commonest confusions are listed

@@ -15,14 +15,8 @@ from petclassify.arrays import Pixels
 from petclassify.config import Resize
 from petclassify.errors import EnvironmentFault, ModelError, first_line
 from petclassify.images.photo import read_image, to_pixels, upright_rgb_of
-from petclassify.runtime.model_file import (
-    FAMILIARITY,
-    INPUT,
-    PROBABILITIES,
-    ModelInfo,
-    file_of,
-    load_model,
-)
+from petclassify.runtime.model_file import FAMILIARITY, INPUT, PROBABILITIES, file_of, load_model
+from petclassify.runtime.model_info import ModelInfo
 
 _SUM_TOLERANCE = 1e-3
 _NO_MEMORY = "Failed to allocate memory"  # as ONNX Runtime says it

@@ -32,7 +32,8 @@ from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.images.signed_png import SIGNED_AS, is_signed
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
-from petclassify.runtime.model_file import HEAD_WEIGHT, ModelInfo, file_of, load_model, parse_model
+from petclassify.runtime.model_file import HEAD_WEIGHT, file_of, load_model, parse_model
+from petclassify.runtime.model_info import ModelInfo
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import Scored, content_of
 

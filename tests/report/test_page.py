@@ -18,7 +18,7 @@ from petclassify.report.judged import Judged
 from petclassify.report.metrics import measure
 from petclassify.report.page import Report, refuse_foreign, render_report, write_report
 from petclassify.report.verdict import Answer, HeldOut, reach_verdict
-from petclassify.runtime.model_file import ModelInfo
+from petclassify.runtime.model_info import ModelInfo
 from tests.conftest import Outcome
 
 Run = Callable[..., Outcome]

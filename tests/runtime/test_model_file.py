@@ -20,12 +20,12 @@ from petclassify.config import Resize
 from petclassify.errors import ModelError
 from petclassify.runtime.model_file import (
     METADATA_KEY,
-    ModelInfo,
     file_of,
     load_model,
     parse_model,
     read_model,
 )
+from petclassify.runtime.model_info import ModelInfo
 from petclassify.runtime.onnx_wire import read_metadata
 
 INFO = ModelInfo(("cats", "dogs"), Resize(9, 8, "bicubic"), 1.0, 0.5, "toy")

@@ -26,9 +26,9 @@ from petclassify.runtime.model_file import (
     HEAD_WEIGHT,
     METADATA_KEY,
     PROBABILITIES,
-    ModelInfo,
     parse_model,
 )
+from petclassify.runtime.model_info import ModelInfo
 
 log = logging.getLogger(__name__)
 
