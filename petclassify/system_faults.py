@@ -33,6 +33,7 @@ _FAULTS = {
     errno.ENAMETOOLONG: ("name too long", "Choose a shorter one"),
     errno.ENOMEM: ("the memory is full", "Close other programs and run the command again"),
 }
+_NO_TEMPORARY_FOLDER = "No usable temporary directory"  # in the words of Python's tempfile
 _NO_NUMBER = re.compile(
     r"(?:invalid literal for int\(\) with base \d+|could not convert string to float): '(.+)'"
 )
@@ -52,6 +53,11 @@ def fault_of_system(error: Exception) -> PetclassifyError | None:
         return None
     if error.errno == errno.ENOENT and is_working_folder_gone():
         return EnvironmentFault(WORKING_FOLDER_GONE)
+    if error.errno == errno.ENOENT and _NO_TEMPORARY_FOLDER in str(error):
+        return EnvironmentFault(
+            "no folder for temporary files can be written, or its disk is full. Free some space, "
+            "or name one with TMPDIR"
+        )
     if error.errno not in _FAULTS:
         return None
     why, fix = _FAULTS[error.errno]

@@ -200,3 +200,26 @@ def test_a_file_that_is_not_there_to_be_flushed_stays_a_bug(tmp_path: Path) -> N
         temporary.unlink()
     write_whole(tmp_path / "x", b"whole")
     assert (tmp_path / "x").read_bytes() == b"whole"
+
+
+def test_nowhere_to_put_temporary_files_is_one_line(tmp_path: Path) -> None:
+    """As where the disk is full that the system and the working folder lie on."""
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            'ulimit -f 0; "$@"',
+            "bash",
+            sys.executable,
+            "-m",
+            "petclassify",
+            "networks",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcome = Outcome(done.returncode, done.stdout, done.stderr)
+    require_one_line(outcome, "no folder for temporary files can be written")

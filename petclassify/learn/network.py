@@ -126,7 +126,9 @@ def save_checkpoint(model: TrainedModel, path: Path) -> None:
         "known_threshold": model.known_threshold,
         "training": model.training,
     }
-    tensors = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    state = model.network.state_dict().items()
+    # The format refuses memory that two names share, as tied weights do.
+    tensors = {name: value.clone(memory_format=torch.contiguous_format) for name, value in state}
     content = safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(about)})
     write_whole(path, content)
 

@@ -90,7 +90,8 @@ def may_be_cached(backbone: str) -> bool:
     architecture = backbone.split(".", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1]
     if any(Path(constants.HF_HUB_CACHE).glob(f"models--*{architecture}*")):
         return True
-    torch_home = os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch"
+    # pathlib's home raises for a user who has none.
+    torch_home = os.environ.get("TORCH_HOME") or os.path.expanduser("~/.cache/torch")  # noqa: PTH111
     return any(Path(torch_home).glob(f"hub/checkpoints/{architecture}*"))
 
 

@@ -56,11 +56,16 @@ def _group_numbers(network: nn.Module) -> Mapping[str, int]:
         places = {name: place for place, (name, _) in enumerate(network.named_children())}
         return {name: places[name.split(".")[0]] for name, _ in network.named_parameters()}
     matcher = getattr(network, "group_matcher", None)
-    if matcher is None:
+    try:
+        rule = matcher(coarse=True) if matcher is not None else None
+    except AssertionError:  # by which timm says that it groups layers only, as of RDNet
+        rule = None
+    if rule is None:
         raise UsageError(
-            f"{type(network).__name__}: timm does not name its stages. Use --unfreeze none"
+            f"{type(network).__name__}: timm does not name its stages, so none can be opened. "
+            "Use another --backbone, or --unfreeze none"
         )
-    numbers: Mapping[str, int] = group_parameters(network, matcher(coarse=True), reverse=True)
+    numbers: Mapping[str, int] = group_parameters(network, rule, reverse=True)
     return numbers
 
 

@@ -204,7 +204,10 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
             },
             **build,
         )
-    except (RuntimeError, KeyError, AttributeError, IndexError) as error:
+    except (
+        *(RuntimeError, LookupError, AttributeError, ValueError, TypeError),
+        *(AssertionError, ArithmeticError),
+    ) as error:  # timm's converters of foreign weights raise whatever they stumble over
         raise ModelError(
             f"{source}: these weights are not those of {name}: {first_line(error)}"
         ) from error

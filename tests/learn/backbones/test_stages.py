@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import timm
 import torch
 
+from petclassify.errors import UsageError
 from petclassify.learn.backbones.backbone import empty_backbone
 from petclassify.learn.backbones.stages import find_stages, open_top
 from petclassify.learn.tuning.cut import cut
@@ -28,6 +30,13 @@ def test_every_parameter_lies_in_one_stage_stem_first(name: str) -> None:
     assert stages[-1].name == LAST_STAGES[name]
     first = next(iter(dict(network.named_parameters())))
     assert first in stages[0].parameters
+
+
+def test_a_network_whose_stages_timm_does_not_name_is_refused() -> None:
+    with torch.device("meta"):
+        network = timm.create_model("rdnet_tiny")
+    with pytest.raises(UsageError, match="RDNet: timm does not name its stages"):
+        find_stages(network)
 
 
 @pytest.mark.parametrize("name", LAST_STAGES)

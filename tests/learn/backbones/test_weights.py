@@ -97,6 +97,15 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_backbone("resnet18", str(path))
 
 
+@pytest.mark.attack("Weights and checkpoints")
+def test_weights_that_timm_cannot_convert_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = timm.create_model("test_vit").state_dict() | {"pos_embed": torch.zeros(1, 0, 64)}
+    save_file(state, path)
+    with pytest.raises(ModelError, match="these weights are not those of test_vit: math domain"):
+        load_backbone("test_vit", str(path))
+
+
 class Canary:
     """Leaves a file behind when it is unpickled."""
 
