@@ -9,7 +9,9 @@ Decisions:
 - Pillow decodes plain PPM, PPM of another depth than 8 or 16 bits and run-length BMP in Python:
   some ten megapixels would take it many seconds.
 - A file gives out no more parts than photos have, see `images.rationed`.
-- JPEG and TIFF have faults of their own, see `images.jpeg_limits` and `images.tiff_limits`.
+- LZMA, which TIFF allows, unpacks some forty megabytes a second.
+- JPEG and TIFF have faults of their own, see `images.jpeg_limits`, `images.tiff_limits` and
+  `images.tiff_directory`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.jpeg_limits import check_scans, comes_in_scans
 from petclassify.images.other_files import is_heic, remark
-from petclassify.images.rationed import Rationed
+from petclassify.images.rationed import Rationed, check_exif
+from petclassify.images.tiff_directory import check_directory
 from petclassify.images.tiff_limits import check_tiff
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "TGA")
@@ -37,6 +40,7 @@ MAX_PIXELS = 50_000_000
 MAX_PIXELS_OF = {
     **{"WEBP": 20_000_000, "AVIF": 20_000_000, "progressive CMYK": 45_000_000},
     **{"ppm": 1_000_000, "ppm_plain": 1_000_000, "bmp_rle": 10_000_000},  # decoders in Python
+    **{"lzma": 10_000_000},
 }
 MAX_COMMENTS = 1000  # in a plain PPM: Pillow copies a mebibyte for each
 MAX_SIDE_RATIO = 100
@@ -72,8 +76,10 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
     """
     with faults_named(source), _stream(source) as rationed:
         stream = cast("BinaryIO", rationed)
+        check_directory(stream)
         with Image.open(stream, formats=FORMATS) as image:
             rationed.expect_pixels()
+            check_exif(len(image.info.get("exif", b"")))
             image.info["progressive"] = comes_in_scans(stream, image)
             check_size(image.size, max_pixels_of(image))
             if image.info["progressive"]:
@@ -89,7 +95,8 @@ def max_pixels_of(image: Image.Image) -> int:
     """How many pixels an image of this kind may have."""
     progressive = image.mode == "CMYK" and image.info.get("progressive")
     kind = "progressive CMYK" if progressive else image.format or ""
-    return MAX_PIXELS_OF.get(_codec_of(image)) or MAX_PIXELS_OF.get(kind, MAX_PIXELS)
+    kinds = (_codec_of(image), str(image.info.get("compression")), kind)
+    return min(MAX_PIXELS_OF.get(kind, MAX_PIXELS) for kind in kinds)
 
 
 def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:

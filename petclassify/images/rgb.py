@@ -61,8 +61,14 @@ def _conversion_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
         numbers = _numbers_of(image)
         brightest = max(_values(image.crop(box), numbers).max() for box in _bands(image.size))
 
+        clear = image.info.get("transparency")  # the one value of a PNG's that is
+
         def convert(band: Image.Image) -> Image.Image:
-            return _to_eight_bits(_values(band, numbers), brightest, numbers).convert("RGB")
+            values = _values(band, numbers)
+            grey = _to_eight_bits(values, brightest, numbers)
+            if clear is not None:
+                grey.paste(255, mask=Image.fromarray(values == clear))
+            return grey.convert("RGB")
 
         return convert
     if image.has_transparency_data:

@@ -37,6 +37,7 @@ from petclassify.errors import ImageError, ImageFault
 
 MAX_STRIP_BYTES = 144 << 20  # of 48 megapixels in RGB
 MAX_STRIP_AND_FILE_BYTES = 190 << 20
+MAX_TIMES_COVERED = 2
 _IN_PLANES = 2  # of PlanarConfiguration
 _SIGNED = 2  # of SampleFormat
 _NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}  # Pillow's raw modes
@@ -87,7 +88,10 @@ def _check_signs(image: TiffImageFile) -> None:
 
 
 def _check_whole(image: TiffImageFile) -> None:
-    """Refuse a picture that lacks strips or tiles, whose places Pillow leaves black."""
+    """Refuse a picture that lacks strips or tiles, whose places Pillow leaves black.
+
+    Those that it has too many of lie over it once more, and are decoded like the others.
+    """
     width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH))
     planes = len(image.getbands()) if image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES else 1
     boxes = [tile.extents for tile in image.tile if tile.extents]
@@ -95,6 +99,11 @@ def _check_whole(image: TiffImageFile) -> None:
     if covered < width * height * planes:
         raise ImageError(
             ImageFault.DAMAGED, "damaged image: it lacks strips or tiles of its pixels"
+        )
+    if covered > MAX_TIMES_COVERED * width * height * planes:
+        raise ImageError(
+            ImageFault.TOO_LARGE,
+            f"strips or tiles for its pixels more than {MAX_TIMES_COVERED} times over",
         )
 
 

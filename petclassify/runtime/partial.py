@@ -53,6 +53,10 @@ FROM listed LEFT JOIN predictions USING (photo) ORDER BY place
 """
 
 
+class _DamagedError(sqlite3.DatabaseError):
+    """SQLite finds no fault in a row, which holds no prediction all the same."""
+
+
 class PartialResult:
     """The predictions so far, and the list of this run's photos. See `opened_partial`.
 
@@ -95,8 +99,12 @@ class PartialResult:
 
     def rows(self) -> Iterator[Scored]:
         """All photos of this run, in its order."""
-        for name, outcome in self._database.execute(_ROWS):
-            yield Scored(os.fsdecode(name), outcome_of(json.loads(outcome)))
+        for name, text in self._database.execute(_ROWS):
+            try:
+                outcome = outcome_of(json.loads(text))
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise _DamagedError from error
+            yield Scored(os.fsdecode(name), outcome)
 
     def _scored_by(self, name: str, signature: str) -> int | None:
         """The number of the run whose prediction stands for a photo."""
@@ -187,7 +195,8 @@ def _faults_named(output: Path, path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UsageError(f"{path}: another command is writing {output}") from error
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        is_damaged = isinstance(error, _DamagedError)
+        if is_damaged or code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise _foreign(path) from error
         if code == sqlite3.SQLITE_FULL:
             kept = path.exists() and path.stat().st_size > 0

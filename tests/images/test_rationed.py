@@ -135,3 +135,24 @@ def test_metadata_in_small_parts_do_not_fill_the_memory(name: str, attack: Attac
     read_image(inserted(content, place, part, 9))
     with attack(name, under="bulky metadata"), pytest.raises(ImageError, match="32 MiB beside"):
         read_image(inserted(content, place, part, times))
+
+
+EXIF = b"II*\0" + bytes(1 << 20)
+MUCH_EXIF = {
+    "PNG": inserted(PICTURE, 33, png_chunk(b"eXIf", EXIF), 1),
+    "PNG, behind the pixels": inserted(PICTURE, AFTER_PIXELS, png_chunk(b"eXIf", EXIF), 1),
+    "WebP": encoded(scene(), "WEBP", exif=EXIF),
+    "AVIF": encoded(scene(), "AVIF", speed=10, exif=EXIF),
+    "JPEG": inserted(SMALL, 2, segment(0xE1, b"Exif\0\0" + EXIF[:65_000]), 17),
+}
+
+
+@pytest.mark.attack("Photos")
+@pytest.mark.parametrize("name", MUCH_EXIF)
+def test_more_exif_than_cameras_write_is_refused(name: str, attack: Attacks) -> None:
+    with (
+        attack(name, under="bulky metadata"),
+        pytest.raises(ImageError, match="more than 1 MiB of EXIF") as refused,
+    ):
+        read_image(MUCH_EXIF[name])
+    assert refused.value.kind == ImageFault.TOO_LARGE

@@ -10,6 +10,7 @@ import pytest
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.photo import read_image
+from tests.images.hostile import png, png_chunk
 
 SIDE = 16
 RAMP = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
@@ -107,3 +108,16 @@ def test_a_tiff_without_its_last_strips_is_damaged(planes: int) -> None:
     with pytest.raises(ImageError, match="it lacks strips or tiles") as refused:
         read_image(tiff_of(pixels, 8, t278=SIDE // 2))
     assert refused.value.kind == ImageFault.DAMAGED
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.attack("Equal pixels")
+def test_the_transparent_value_of_a_grey_png_lies_over_white(bits: int) -> None:
+    values = RAMP * (257 if bits == 16 else 1)
+    rows = values.astype(f">u{bits // 8}")
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    clear = png_chunk(b"tRNS", struct.pack(">H", int(values[3, 5])))
+    read = np.asarray(read_image(png(SIDE, SIDE, bits=bits, kind=0, data=data, extra=clear)))
+    expected = RAMP.copy()
+    expected[3, 5] = 255
+    np.testing.assert_array_equal(read[..., 0], expected)

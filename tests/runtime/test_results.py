@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,7 +21,9 @@ import pytest
 from PIL import Image
 
 from petclassify import Classifier
-from petclassify.errors import ExitCode
+from petclassify.errors import EnvironmentFault, ExitCode
+from petclassify.runtime.classifier import Prediction
+from petclassify.runtime.partial import opened_partial
 from petclassify.runtime.photos import find_photos
 from petclassify.runtime.results import write_results
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Scored, Source, score_photos
@@ -412,3 +415,26 @@ def test_an_address_of_the_web_is_not_taken_for_a_store(predict: Run, engine: st
     done = predict("https://example.org/cat.jpg", "--engine", engine)
     assert done.code == ExitCode.USAGE
     assert "photos are not fetched from the web. Download it first" in done.err
+
+
+@pytest.mark.parametrize("text", ["nonsense", "{}", "[1]", '{"error": {"kind": "odd"}}'])
+def test_a_row_that_a_bad_disk_spoilt_is_one_line(tmp_path: Path, text: str) -> None:
+    output, photo = tmp_path / "r.csv", tmp_path / "cat.jpg"
+    photo.write_bytes(b"")
+    photos = [(str(photo), photo)]
+    prediction = Prediction("cats", 1.0, {"cats": 1.0, "dogs": 0.0}, known=True, familiarity=1.0)
+    with suppress(KeyboardInterrupt), opened_partial(output, "a model") as partial:
+        list(partial.unscored(photos))
+        partial.add(Scored(str(photo), prediction))
+        raise KeyboardInterrupt
+    with closing(sqlite3.connect(tmp_path / "r.csv.part")) as database:
+        database.execute("UPDATE predictions SET outcome = ?", (text,))
+        database.commit()
+
+    def go_on() -> None:
+        with opened_partial(output, "a model") as partial:
+            list(partial.unscored(photos))
+            list(partial.rows())
+
+    with pytest.raises(EnvironmentFault, match="or a damaged one"):
+        go_on()

@@ -7,12 +7,14 @@ in `intake`. Nor does uvicorn answer clients that close their side once all is s
 and some programs do; here they are answered.
 
 A chunk of a body takes the event loop 13 us, were it of one byte: a few senders of such would
-leave it no time for others. So a body may not come in crumbs.
+leave it no time for others. So a body may not come in crumbs, nor a head in very many headers, of
+which each takes about as long.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10
+MAX_HEAD_BYTES = 16 * 2**10  # as in Node.js; cookies of other servers on this machine may be long
+MAX_HEAD_LINES = 101  # as in Apache: the request itself and 100 headers
 STALLED_SECONDS = 30  # that a client may leave an answer unread
 MAX_CONNECTIONS = 4096
 BACKLOG = 1024  # connections that wait to be accepted
@@ -38,6 +42,8 @@ def _farewell(status: str, text: str, header: str = "") -> bytes:
 
 _TOO_SLOW = _farewell("408 Request Timeout", "the request's head came in too slowly")
 _TOO_MANY = _farewell("503 Service Unavailable", "too many connections", "Retry-After: 1\r\n")
+_LONG_HEAD = "the request's head is too long, or has too many headers"
+_HEAD_END = re.compile(rb"\n\r?\n")
 _IN_CRUMBS = "the body comes in very small chunks; send larger ones"
 
 
@@ -76,9 +82,14 @@ def _room_in(files: int) -> Room:
 
 
 class _Parser(h11.Connection):
-    """h11's, which takes a body in crumbs for a breach of the protocol."""
+    """h11's, which takes a long head, or a body in crumbs, for a breach of the protocol.
 
-    in_crumbs = False
+    Attributes:
+        breach: what a client is told of it; "" while there is none.
+
+    """
+
+    breach = ""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER)
@@ -89,14 +100,24 @@ class _Parser(h11.Connection):
         self._owed = max(0, self._owed - SMALLEST_CHUNK * FREE_CHUNKS_OF_A_REQUEST)
 
     def next_event(self) -> Any:  # noqa: ANN401  # as h11 types it
+        if self.their_state is h11.IDLE and _is_long(self.trailing_data[0]):
+            self.breach = _LONG_HEAD
+            raise h11.RemoteProtocolError("head too long")
         event = super().next_event()
         if isinstance(event, h11.Data):
             self._owed += SMALLEST_CHUNK * event.chunk_start - len(event.data)
             self._owed = max(self._owed, 0)
             if self._owed > SMALLEST_CHUNK * FREE_CHUNKS:
-                self.in_crumbs = True
+                self.breach = _IN_CRUMBS
                 raise h11.RemoteProtocolError("chunks too small")
         return event
+
+
+def _is_long(received: bytes) -> bool:
+    """Whether what begins with a request's head, or some of it, has more of that than may be."""
+    end = _HEAD_END.search(received, 0, MAX_HEAD_BYTES)
+    head = received[: end.start() if end else MAX_HEAD_BYTES]
+    return (end is None and len(received) > MAX_HEAD_BYTES) or head.count(b"\n") >= MAX_HEAD_LINES
 
 
 class GuardedProtocol(H11Protocol):
@@ -127,7 +148,7 @@ class GuardedProtocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
         else:
-            super().send_400_response(_IN_CRUMBS if self._parser.in_crumbs else msg)
+            super().send_400_response(self._parser.breach or msg)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

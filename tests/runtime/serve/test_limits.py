@@ -207,6 +207,28 @@ def test_a_client_that_hangs_up_is_no_failure_of_the_server(start_server: Start)
 
 
 @pytest.mark.attack("Server")
+def test_a_long_head_is_refused(server: Client) -> None:
+    for header, most in ((b"X: y\r\n", 98), (b"X: %s\r\n" % (b"y" * 1000), 16)):
+        for count, said in ((most, b" 200 OK"), (most + 1, b"head is too long")):
+            head = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            with closing(connect(server)) as connection:
+                connection.sendall(head + header * count + b"\r\n")
+                assert said in read_all(connection)
+
+
+def test_a_long_body_behind_a_head_makes_no_long_head(server: Client) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n"
+    with closing(connect(server)) as connection:
+        connection.sendall(
+            (head + b"\r\n" + b"\n" * 30_000) * 2
+            + head
+            + b"Connection: close\r\n\r\n"
+            + b"\n" * 30_000
+        )
+        assert read_all(connection).count(b"HTTP/1.1 415 ") == 3
+
+
+@pytest.mark.attack("Server")
 def test_a_body_in_crumbs_is_refused(server: Client, photo: bytes) -> None:
     head = (
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
