@@ -14,11 +14,13 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/python || { $(PYTHON) -c '$(REQUIRE_PYTHON)' && $(PYTHON) -m venv $(VENV); }
+	@echo "Setting up $(VENV): minutes, and 7 GB if torch has to come with CUDA"
 	$(BIN)/python -m pip install --quiet --editable '.[train,openvino,tensorboard,serve,ray,dev]'
 	@touch $@
 
 demo: setup
 	$(BIN)/petclassify demo
+	@echo "Now run this in each new terminal, here:  source $(BIN)/activate"
 
 # Every core runs tests, so no test's arithmetic gets more than one.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -101,6 +101,10 @@ class ImageError(PetclassifyError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text that is not empty, for messages of one line."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)
+    """The first line of an exception's text that is not empty, for messages of one line.
+
+    With the next one, if the first only announces it.
+    """
+    lines = filter(None, (line.strip() for line in str(error).splitlines()))
+    first = next(lines, type(error).__name__)
+    return f"{first} {next(lines, '')}".strip() if first.endswith(":") else first

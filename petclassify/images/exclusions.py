@@ -60,6 +60,8 @@ def read_exclusions(path: Path) -> list[str]:
         why = f"no column '{_COLUMN}'"
     except csv.Error as error:
         why = str(error)
+    if "\0" in header:
+        why = "it seems to be UTF-16: save it as CSV UTF-8"
     raise UsageError(
         f"{path}: not a list to exclude ({why}). Expected a CSV file with a column '{_COLUMN}', "
         "as petclassify data check --write-exclude makes it"

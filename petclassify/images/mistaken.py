@@ -47,7 +47,7 @@ def too_few_classes(root: Path, folders: list[Path], loose_images: int = 0) -> D
         expected += f"; if {root.resolve().name} is itself a class, give {_parent(root)}"
     found = f"found {len(folders)} class folder(s), need at least 2"
     if loose_images:
-        found = f"holds {loose_images} image(s) directly, and no class folders"
+        found = f"holds {loose_images} image(s) directly, not sorted into a folder for each class"
     return DataError(f"{root}: {found}. {expected}")
 
 
@@ -63,6 +63,9 @@ def empty_class(folder: Path) -> DataError:
     """Say what a class folder holds in place of images."""
     unread = unread_photos(folder)
     fix = f", but {unread}" if unread else ". Add some or remove the folder"
+    data_set = next(filter(_is_data_set, _folders(folder.parent)), None)
+    if data_set is not None and not unread:
+        fix += f". If you meant {data_set}, which looks like a data set, give that"
     return DataError(f"{folder}: this class folder holds no images{fix}")
 
 

@@ -107,7 +107,8 @@ def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
         yield "There was no test split: these photos also chose the model, which flatters it."
     if metrics.count < ENOUGH_PHOTOS:
         yield (
-            f"Only {metrics.count:,} photos were judged, so its true accuracy may lie anywhere "
+            f"Only {metrics.count:,} photos were judged, of {ENOUGH_PHOTOS} that would be enough: "
+            "its true accuracy may lie anywhere "
             f"between {percent(low)} and {percent(high)}."
         )
     if low < MIN_ACCURACY:

@@ -61,6 +61,13 @@ def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes) -> None:
         read_exclusions(tmp_path / "list.csv")
 
 
+def test_a_list_in_utf_16_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "exclude.csv"
+    path.write_bytes("path\tcats/1.jpg\n".encode("utf-16"))
+    with pytest.raises(UsageError, match="save it as CSV UTF-8"):
+        read_exclusions(path)
+
+
 def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read_exclusions(tmp_path / "none.csv")

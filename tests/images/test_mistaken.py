@@ -89,6 +89,13 @@ def test_folders_that_hold_folders_without_end_are_no_data_set(here: Path) -> No
     assert "found 1 class folder(s), need at least 2" in refused("deep")
 
 
+def test_a_folder_of_something_else_beside_a_data_set_does_not_hide_it(here: Path) -> None:
+    (here / "photos-check").mkdir()
+    said = refused(".")
+    assert "photos-check: this class folder holds no images" in said
+    assert "If you meant photos, which looks like a data set, give that" in said
+
+
 def test_photos_of_kinds_that_are_not_read_are_counted(here: Path) -> None:
     for photo in (here / "photos" / "cats").iterdir():
         photo.rename(photo.with_suffix(".HEIC"))

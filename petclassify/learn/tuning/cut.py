@@ -17,6 +17,7 @@ from timm.models._features_fx import get_notrace_functions, get_notrace_modules
 from torch import fx, nn
 
 from petclassify.learn.backbones.backbone import FeatureExtractor
+from petclassify.learn.tuning.kept_biases import compute_biases_anew
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def cut(extractor: FeatureExtractor) -> Cut:
     """Cut a feature extractor at the last value that all of its open part comes through."""
     if not any(not parameter.requires_grad for parameter in extractor.parameters()):
         return Cut(None, extractor)
+    compute_biases_anew(extractor)
     whole = traced(extractor)
     if whole is None:
         return Cut(None, extractor)

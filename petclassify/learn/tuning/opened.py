@@ -21,6 +21,7 @@ from petclassify.learn.frozen.engines import Forward, fastest_engine
 from petclassify.learn.tuning.cut import cut
 from petclassify.learn.tuning.fit_state import Tensors
 from petclassify.learn.tuning.folding import fold_norms
+from petclassify.learn.tuning.kept_biases import compute_biases_anew
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Opened:
         """Switch on what acts in training only."""
         self.module.train(mode=not self.pretrained)
         self.module[1].train()  # the dropout before the head
+        compute_biases_anew(self.module)
 
 
 @dataclass(frozen=True)
