@@ -28,6 +28,7 @@ from petclassify.options import (
     RUN,
     DataArgument,
     DataRootOption,
+    ExcludeOption,
     FigureFormat,
     FigureFormatOption,
     MaxBadOption,
@@ -85,6 +86,7 @@ def compare(
         typer.Option(rich_help_panel=SCRATCH, min=1, max=65_536, help="Photos per step."),
     ] = 32,
     max_bad: MaxBadOption = 0.01,
+    exclude: ExcludeOption = None,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -120,6 +122,7 @@ def compare(
         augmentation=augmentation,
         seed=seed,
         max_bad=max_bad,
+        exclude=exclude,
         out=out or Path("models") / f"{Path(os.path.realpath(data)).name}-comparison",
     )
     collect_from_now_on()

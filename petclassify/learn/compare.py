@@ -29,6 +29,7 @@ from petclassify.config import (
 )
 from petclassify.errors import PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
+from petclassify.images.exclusions import leave_out
 from petclassify.images.index import Index, read_index
 from petclassify.images.read_only import require_outside
 from petclassify.learn import zoo
@@ -48,6 +49,8 @@ from petclassify.report.comparison import Compared, Comparison, draw_comparison
 
 log = logging.getLogger(__name__)
 
+_FREE = {"networks", "out", "exclude"}  # may differ in a call that goes on; photos tells of lists
+
 
 @dataclass(frozen=True)
 class CompareConfig:
@@ -64,6 +67,7 @@ class CompareConfig:
         seed: decides the split and everything random.
         max_bad: share of the photos that may be unreadable.
         out: the comparison's folder.
+        exclude: list of photos to leave out, as `data check --write-exclude` makes it.
         photos: a digest of their listing, which `compare` fills in.
 
     """
@@ -78,6 +82,7 @@ class CompareConfig:
     seed: int
     max_bad: float
     out: Path
+    exclude: Path | None = None
     photos: str = ""
 
 
@@ -100,6 +105,8 @@ def compare(config: CompareConfig) -> Comparison:
         require_known(network)
     index = read_index(config.data)
     require_outside(index, config.out, "--out")
+    if config.exclude is not None:
+        index = leave_out(index, config.exclude)
     config = replace(config, photos=_listing(index))
     _finished_before(config)  # a folder of something else is left as it is
     with disk_faults_named(config.out):
@@ -115,6 +122,7 @@ def compare(config: CompareConfig) -> Comparison:
 
 def _compare_into(config: CompareConfig, finished: Sequence[str]) -> Comparison:
     """Compare in a folder that this process has claimed."""
+    log.info("features: in a cache of the comparison's own, so that its seconds compare")
     rows: list[Compared] = []
     failures: dict[str, str] = {}
     fault: Exception | None = None
@@ -160,6 +168,7 @@ def _train_config(config: CompareConfig, network: str) -> TrainConfig:
         cache=config.out / "cache" / run.name,
         fit=fit,
         resume=run.exists(),
+        exclude=config.exclude,
     )
 
 
@@ -245,7 +254,7 @@ def _write(config: CompareConfig, comparison: Comparison) -> None:
 def _asked(config: CompareConfig) -> dict[str, object]:
     """What must be the same for rows to be comparable."""
     asked = asdict(config) | {"data": str(config.data.resolve())}
-    return {name: value for name, value in asked.items() if name not in ("networks", "out")}
+    return {name: value for name, value in asked.items() if name not in _FREE}
 
 
 def _title(config: CompareConfig) -> str:

@@ -31,6 +31,19 @@ def rows() -> dict[str, dict[str, str]]:
         return {row["network"]: row for row in csv.DictReader(stream)}
 
 
+def test_photos_that_a_list_leaves_out_are_in_no_network_s_split(
+    compare: Run, drawn_pets: Path
+) -> None:
+    listed = [f"cats/{photo.name}" for photo in sorted((drawn_pets / "cats").iterdir())[:3]]
+    Path("exclude.csv").write_text("\n".join(["path", *listed]))
+    done = compare("zoo/lenet5", *OPTIONS, "--exclude", "exclude.csv")
+    assert done.code == 0, done.err
+    assert json.loads(Path("c/zoo-lenet5/data.json").read_text())["excluded_photos"] == listed
+    changed = compare("zoo/lenet5", *OPTIONS)
+    assert changed.code == ExitCode.USAGE
+    assert "other photos" in changed.err
+
+
 def test_each_network_has_a_row_in_the_table_the_files_and_the_picture(compare: Run) -> None:
     done = compare("zoo/lenet5, zoo/inception_mini,tf_efficientnet_lite0")
     assert done.code == 0, done.err
