@@ -34,6 +34,9 @@ _FAULTS = {
     errno.ENOMEM: ("the memory is full", "Close other programs and run the command again"),
 }
 _NO_TEMPORARY_FOLDER = "No usable temporary directory"  # in the words of Python's tempfile
+_NO_MEMORY = re.compile(
+    "allocate memory|out of memory|bad_alloc|bad allocation|failed to map segment", re.IGNORECASE
+)
 _NO_NUMBER = re.compile(
     r"(?:invalid literal for int\(\) with base \d+|could not convert string to float): '(.+)'"
 )
@@ -41,7 +44,7 @@ _NO_NUMBER = re.compile(
 
 def fault_of_system(error: Exception) -> PetclassifyError | None:
     """What the system refused and what to do; None where the fault is the program's own."""
-    if isinstance(error, MemoryError) or _is_unmapped(error):
+    if is_out_of_memory(error):
         error = OSError(errno.ENOMEM, "")
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return EnvironmentFault(
@@ -77,8 +80,7 @@ def _fault_of_variable(message: str) -> EnvironmentFault | None:
     )
 
 
-def _is_unmapped(error: Exception) -> bool:
-    """Whether a library could not be loaded for want of memory, as torch under `ulimit -v`."""
-    return isinstance(error, ImportError) and any(
-        said in str(error) for said in ("failed to map segment", "cannot allocate memory")
-    )
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is want of memory, which torch and the engines raise as all sorts of errors."""
+    is_told = not isinstance(error, OSError) and _NO_MEMORY.search(str(error)) is not None
+    return isinstance(error, MemoryError) or is_told

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from petclassify.errors import ExitCode
 from petclassify.files import write_whole, written_whole
@@ -193,6 +194,13 @@ def test_what_is_no_refusal_stays_a_bug() -> None:
     for error in (FileNotFoundError(errno.ENOENT, "no", "x"), ValueError("x"), OSError("x")):
         assert fault_of_system(error) is None
     assert "memory" in str(fault_of_system(MemoryError()))
+
+
+def test_want_of_memory_is_known_however_a_library_says_it() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    assert "the memory is full" in str(fault_of_system(refused.value))
+    assert fault_of_system(RuntimeError("more than one element of a memory location")) is None
 
 
 def test_a_file_that_is_not_there_to_be_flushed_stays_a_bug(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def chosen_model(model: Path | None) -> Path:
         is_shipped = model == Path(Path(SHIPPED).stem) and not model.exists()
         return (shipped_model() if is_shipped else None) or model
     found = default_model()
-    typer.echo(f"model: {printable(str(found))}", err=True)
+    whose = ", which ships: there is no models/latest here" if found == shipped_model() else ""
+    typer.echo(f"model: {printable(str(found))}{whose}", err=True)
     return found
 
 

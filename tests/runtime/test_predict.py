@@ -265,10 +265,10 @@ def test_output_goes_to_a_file_whole(petclassify: Run, tmp_path: Path, photo: Pa
 def test_the_model_last_trained_here_is_the_default(
     petclassify: Run, photo: Path, drawn_run: Path
 ) -> None:
-    assert f"model: {SHIPPED}" in petclassify("predict", photo).err
+    assert f"model: {SHIPPED}, which ships" in petclassify("predict", photo).err
     shutil.copytree(drawn_run, "models/mine")
     Path("models/latest").symlink_to("mine")
-    assert f"model: {Path('models/latest/model.onnx')}" in petclassify("predict", photo).err
+    assert f"model: {Path('models/latest/model.onnx')}\n" in petclassify("predict", photo).err
     Path("models/latest").unlink()
     Path("models/latest").write_text("mine\n")
     assert f"model: {Path('models/mine/model.onnx')}" in petclassify("predict", photo).err

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from petclassify.errors import EnvironmentFault, ModelError, first_line
 from petclassify.learn.backbones.sources import PACKAGED_WEIGHTS, check_weights_file, require_hub
+from petclassify.system_faults import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +209,8 @@ def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn
         *(RuntimeError, LookupError, AttributeError, ValueError, TypeError),
         *(AssertionError, ArithmeticError),
     ) as error:  # timm's converters of foreign weights raise whatever they stumble over
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"{source}: these weights are not those of {name}: {first_line(error)}"
         ) from error

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from petclassify.errors import EnvironmentFault
+from petclassify.system_faults import is_out_of_memory
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -33,9 +34,7 @@ def memory_faults_named() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        said = str(error).lower()
-        of_memory = "out of memory" in said or "allocate" in said
-        if isinstance(error, RuntimeError) and not of_memory:
+        if not is_out_of_memory(error):
             raise
         raise EnvironmentFault(
             "out of memory. Train anew with a smaller --batch-size or --image-size, or with "
