@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from petclassify.images.cores import usable_cores
 from petclassify.runtime.serve import connections, intake
 from petclassify.runtime.serve.connections import Room
 from petclassify.runtime.serve.intake import MAX_BODY_BYTES, HeldBytes
@@ -39,10 +38,11 @@ def read_all(connection: socket.socket) -> bytes:
     return received
 
 
-def processor_seconds(client: Client) -> float:
-    """What the server has used of all cores."""
+def loop_seconds(client: Client) -> float:
+    """What the server's main thread, which answers all requests, has used of a core."""
     assert client.process is not None
-    fields = Path(f"/proc/{client.process.pid}/stat").read_text().rpartition(")")[2].split()
+    pid = client.process.pid
+    fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -396,13 +396,13 @@ def test_a_thousand_at_once_are_answered_or_told_to_come_back(server: Client, ph
                     connection.close()
         if time.monotonic() - asked > 0.2:
             asked = time.monotonic()
-            before = processor_seconds(server)
+            before = loop_seconds(server)
             assert server.ask("/livez").status == 200
-            slowest = max(slowest, processor_seconds(server) - before)
+            slowest = max(slowest, loop_seconds(server) - before)
     statuses = [answer[9:12] for answer in answers.values()]
     assert set(statuses) == {b"200", b"503"}, set(statuses)
     assert all(b"retry-after: 1\r\n" in a for a in answers.values() if a[9:12] == b"503")
-    assert slowest < usable_cores()  # a second of each, as other tests share them
+    assert slowest < 1  # of its own work, as other tests share the cores
     assert server.ask("/predict", photo).status == 200
     wait_until_nothing_is_held(server)
 
