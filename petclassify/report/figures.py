@@ -86,7 +86,7 @@ def draw_coverage(
             xlabel="photos that get an answer, %",
             ylabel="of these it is right, %",
             xlim=(0, 100),
-            ylim=(low - max(0.15 * (100 - low), 0.1), 100),
+            ylim=(low - max(0.15 * (100 - low), 1), 100),
         )
         axes.ticklabel_format(axis="y", useOffset=False)
         _finish(axes)

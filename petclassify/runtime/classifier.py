@@ -61,6 +61,9 @@ class Classifier:
         self.info = info
         self._session = session
 
+    def __repr__(self) -> str:
+        return f"<Classifier {self.info.network}, {len(self.class_names)} classes>"
+
     @classmethod
     def load(cls, path: str | Path, threads: int = 0) -> Classifier:
         """Open a model file.

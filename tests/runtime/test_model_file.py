@@ -76,6 +76,12 @@ def refused(tmp_path: Path) -> Callable[[bytes], str]:
     return load
 
 
+def test_a_classifier_says_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(WHOLE)
+    assert repr(Classifier.load(path)) == "<Classifier toy, 2 classes>"
+
+
 def test_metadata_survive_the_round_trip() -> None:
     assert ModelInfo.from_json(INFO.to_json()) == INFO
     assert read_metadata(toy_model().SerializeToString())[METADATA_KEY] == INFO.to_json()

@@ -83,7 +83,11 @@ def _quantise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
         before = order[: order.index(layers[kept])]
         quantised = _quantised(prepared, calibrating, exclude=before)
         cosine = _mean_cosine(run_graph(quantised, features, compared), expected)
-        log.info("int8: %d of %d layers in float, cosine %.4f", kept, len(layers), cosine)
+        log.info(
+            "int8: the first %d of %d layers left in float; cosine of the features to the float "
+            "ones %.4f, enough is %s",
+            *(kept, len(layers), cosine, MIN_COSINE),
+        )
         if cosine >= MIN_COSINE:
             break
     return _as_model_file(quantised, model, features)
@@ -118,7 +122,7 @@ def check_agreement(
     ]
     lost = accuracies[0] - accuracies[1]
     log.info(
-        "int8: agrees with float on %.2f %% of %d photos, accuracy %.2f %% after %.2f %%",
+        "int8: agrees with float on %.2f %% of %d photos; accuracy %.2f %%, in float %.2f %%",
         *(100 * agreement, len(pixels), 100 * accuracies[1], 100 * accuracies[0]),
     )
     if agreement < MIN_AGREEMENT or lost > MAX_ACCURACY_LOSS:

@@ -257,6 +257,7 @@ class RunFolder:
             except OSError:
                 temporary.write_text(name, encoding="utf-8")
             os.replace(temporary, latest)
+        log.info("%s names this run now", latest)
 
 
 _FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
