@@ -7,8 +7,8 @@ in `intake`. Nor does uvicorn answer clients that close their side once all is s
 and some programs do; here they are answered.
 
 A chunk of a body takes the event loop 13 us, were it of one byte: a few senders of such would
-leave it no time for others. So a body may not come in crumbs, nor a head in very many headers, of
-which each takes about as long.
+leave it no time for others. So a body may not come in crumbs, nor a head, or what follows a body
+in chunks, in very many headers, of which each takes about as long.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SMALLEST_CHUNK = 128  # bytes, on average; programs that send a file line by lin
 FREE_CHUNKS = 1000  # of any size, that a connection may be ahead
 FREE_CHUNKS_OF_A_REQUEST = 10  # which costs the event loop more than they do
 _OWN_FILES = 64  # that are open besides connections
+_LOOKED_THROUGH = 2**16  # bytes that h11 gets at a time; between two chunks they are copied
 
 
 def _farewell(status: str, text: str, header: str = "") -> bytes:
@@ -43,7 +44,9 @@ def _farewell(status: str, text: str, header: str = "") -> bytes:
 _TOO_SLOW = _farewell("408 Request Timeout", "the request's head came in too slowly")
 _TOO_MANY = _farewell("503 Service Unavailable", "too many connections", "Retry-After: 1\r\n")
 _LONG_HEAD = "the request's head is too long, or has too many headers"
+_LONG_TRAILER = "too much follows the body"
 _HEAD_END = re.compile(rb"\n\r?\n")
+_LAST_CHUNK = re.compile(rb"\r?\n?0+(?:[ \t;][^\n]*)?\r\n")  # behind the end of the one before
 _IN_CRUMBS = "the body comes in very small chunks; send larger ones"
 
 
@@ -82,7 +85,7 @@ def _room_in(files: int) -> Room:
 
 
 class _Parser(h11.Connection):
-    """h11's, which takes a long head, or a body in crumbs, for a breach of the protocol.
+    """h11's, which takes a long head or trailer, or a body in crumbs, for a breach of protocol.
 
     Attributes:
         breach: what a client is told of it; "" while there is none.
@@ -94,23 +97,40 @@ class _Parser(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER)
         self._owed = 0  # bytes that the chunks so far are short of
+        self._is_between_chunks = False
+        self._is_in_trailer = False
 
     def start_next_cycle(self) -> None:
         super().start_next_cycle()
+        self._is_between_chunks = self._is_in_trailer = False
         self._owed = max(0, self._owed - SMALLEST_CHUNK * FREE_CHUNKS_OF_A_REQUEST)
 
     def next_event(self) -> Any:  # noqa: ANN401  # as h11 types it
         if self.their_state is h11.IDLE and _is_long(self.trailing_data[0]):
             self.breach = _LONG_HEAD
             raise h11.RemoteProtocolError("head too long")
+        if self._is_between_chunks and self._has_long_trailer():
+            self.breach = _LONG_TRAILER
+            raise h11.RemoteProtocolError("trailer too long")
         event = super().next_event()
-        if isinstance(event, h11.Data):
+        if isinstance(event, h11.Request):
+            self._is_between_chunks = any(name == b"transfer-encoding" for name, _ in event.headers)
+        elif isinstance(event, h11.Data):
+            self._is_between_chunks = event.chunk_end
             self._owed += SMALLEST_CHUNK * event.chunk_start - len(event.data)
             self._owed = max(self._owed, 0)
             if self._owed > SMALLEST_CHUNK * FREE_CHUNKS:
                 self.breach = _IN_CRUMBS
                 raise h11.RemoteProtocolError("chunks too small")
         return event
+
+    def _has_long_trailer(self) -> bool:
+        """Whether what is next, between two chunks, is a trailer and long."""
+        received = self.trailing_data[0]
+        if not self._is_in_trailer and (last := _LAST_CHUNK.match(received)):
+            self._is_in_trailer = True  # h11 takes this line away, whether or not more is there
+            received = received[last.end() :]
+        return self._is_in_trailer and _is_long(b"\n" + received)
 
 
 def _is_long(received: bytes) -> bool:
@@ -138,7 +158,8 @@ class GuardedProtocol(H11Protocol):
             self._watch_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        for start in range(0, len(data), _LOOKED_THROUGH):
+            super().data_received(data[start : start + _LOOKED_THROUGH])
         self._watch_head()
 
     def send_400_response(self, msg: str) -> None:

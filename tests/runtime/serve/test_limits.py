@@ -229,6 +229,33 @@ def test_a_long_body_behind_a_head_makes_no_long_head(server: Client) -> None:
 
 
 @pytest.mark.attack("Server")
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_long_trailer_is_refused(server: Client, photo: bytes, pieces: int) -> None:
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    body = b"%x\r\n%s\r\n0\r\n" % (len(photo), photo)
+    for count, said in ((99, b" 200 OK"), (200, b"too much follows")):
+        trailer = b"X: y\r\n" * count + b"\r\n"
+        size = len(trailer) // pieces + 1
+        with closing(connect(server)) as connection:
+            connection.sendall(head + body)
+            for start in range(0, len(trailer), size):
+                connection.sendall(trailer[start : start + size])
+            assert said in read_all(connection)
+
+
+def test_lines_behind_a_body_or_in_it_make_no_long_trailer(server: Client) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    lines = b"\r\n0\r\n" + b"x\n" * 20_000
+    body = b"\r\n" + (b"%x\r\n%s\r\n" % (len(lines), lines)) * 3 + b"0\r\n\r\n"
+    with closing(connect(server)) as connection:
+        connection.sendall((head + body) * 2 + head + b"Connection: close\r\n" + body)
+        assert read_all(connection).count(b"HTTP/1.1 415 ") == 3
+
+
+@pytest.mark.attack("Server")
 def test_a_body_in_crumbs_is_refused(server: Client, photo: bytes) -> None:
     head = (
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
