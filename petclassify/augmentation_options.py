@@ -33,7 +33,7 @@ def _change(text: str, name: str, least: float = 0, most: float = 1) -> Any:  # 
 
 _CHANGES: dict[str, Any] = {
     "hflip": _change("Probability of a mirror image.", "hflip"),
-    "vflip": _change("Of turning upside down.", "vflip"),
+    "vflip": _change("Of mirroring from top to bottom.", "vflip"),
     "rotate": _change("Up to so many degrees.", "rotate", 0, 180),
     "scale": _change("Least share shown; 1: off.", "scale", 0.01),
     "crop": _change("How far off the middle; 0: off.", "crop"),

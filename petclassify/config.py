@@ -42,7 +42,7 @@ class Augmentation:
 
     Attributes:
         hflip: probability of a mirror image.
-        vflip: probability of turning it upside down.
+        vflip: probability of mirroring it from top to bottom.
         rotate: largest turn, in degrees, either way.
         scale: least share of the photo's middle square that the window shows; 1 shows
             what prediction shows. Below 1 the aspect ratio varies too, from 3:4 to 4:3.

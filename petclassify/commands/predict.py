@@ -141,8 +141,8 @@ def evaluate(
     """Measure a model on labelled photos, and make a page of it.
 
     Examples:
-        petclassify evaluate photos                        # the default model
-        petclassify evaluate photos --model models/latest  # the last run's
+        petclassify evaluate later                        # the default model
+        petclassify evaluate later --model models/latest  # the last run's
 
     """
     from petclassify.images.public_sets import fetched_folder
@@ -160,6 +160,7 @@ def evaluate(
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
     lines += ["        If the model learned from some of them, the figures flatter."]
+    lines += [f"note    {finding}" for finding in found.findings]
     show_as(output_format, metrics.to_dict() | {"known_share": known}, lines)
     if missing:
         typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)

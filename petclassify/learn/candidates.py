@@ -34,7 +34,7 @@ from petclassify.learn.progress import track
 from petclassify.learn.tuning.batches import chunks
 from petclassify.learn.tuning.finetune import BestEpoch, FineTuned
 from petclassify.learn.tuning.views import Views, plain_views
-from petclassify.report.metrics import Metrics, measure
+from petclassify.report.metrics import Metrics, measure, photo_losses
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,12 @@ def frozen_candidate(
     return search, candidate
 
 
+def logits_on_val(dataset: Dataset, frozen: FrozenPass, head: Head) -> Logits:
+    """What a head says of the validation photos, (N, classes)."""
+    digests = [member.digest for member in dataset.of("val")]
+    return head.logits(frozen.cache.get(digests, views=1)[:, 0])
+
+
 def head_on_train(dataset: Dataset, frozen: FrozenPass, search: HeadSearch) -> Head:
     """A head of the chosen strength that never saw val, for fine-tuning to start from."""
     train = dataset.of("train")
@@ -138,7 +144,7 @@ def _features_of(
 
     Args:
         extractor: in eval mode, on the CPU.
-        members: MAX_RUN_PHOTOS of them at most are run.
+        members: about MAX_RUN_PHOTOS of them are run, of each class 20 if there are as many.
         resize: the window.
         engine: the name of one that runs it here.
 
@@ -170,24 +176,52 @@ def clustered(dataset: Dataset) -> list[Member]:
     return [members[place] for place in spread_over_classes(labels, MAX_FITTED_PHOTOS)]
 
 
-def choose(frozen: Candidate | None, tuned: FineTuned | None) -> Candidate:
-    """Take the fine-tuned network if it beat the head that it started from, on val."""
-    if tuned is not None and tuned.best is not None:
-        log.info("epoch %d ships: the least validation loss", tuned.best.number)
-        judges = sum(member.split == "val" for member in tuned.best.members)
-        if judges < ENOUGH_JUDGES:
-            log.warning("only %d validation photos chose it, which is little to go by", judges)
-        return _tuned_candidate(tuned.best)
-    assert frozen is not None, "from random weights, the first epoch is better than none"
-    if tuned is not None:
-        start, *epochs = tuned.state.val_losses
-        log.info(
-            "fine-tuning did not beat the frozen head on validation (loss %.4f, the head's %.4f): "
-            "the head's model ships",
-            min(epochs),
-            start,
-        )
-    return frozen
+def choose(
+    frozen: Candidate | None, tuned: FineTuned | None, start: Logits | None, val_labels: Labels
+) -> Candidate:
+    """Take the fine-tuned network if it beat the head that it started from, on val.
+
+    Both calibrated, as they would ship: before that, a head may lose by its sureness alone.
+
+    Args:
+        frozen: the frozen network; None from random weights.
+        tuned: the fine-tuned one; None where nothing was.
+        start: (N, classes), what the head that it started from says of val; None likewise.
+        val_labels: (N,).
+
+    """
+    if tuned is None or tuned.best is None:
+        assert frozen is not None, "from random weights, the first epoch is better than none"
+        if tuned is not None:
+            head_loss, *epochs = tuned.state.val_losses
+            _tell_that_the_head_ships(min(epochs), head_loss)
+        return frozen
+    candidate = _tuned_candidate(tuned.best)
+    if frozen is not None and start is not None:
+        of_val = [member.split == "val" for member in tuned.best.members]
+        losses = [
+            _calibrated_loss(logits, val_labels) for logits in (tuned.best.logits[of_val], start)
+        ]
+        if losses[0] >= losses[1]:
+            _tell_that_the_head_ships(*losses)
+            return frozen
+    log.info("epoch %d ships: the least validation loss", tuned.best.number)
+    if len(val_labels) < ENOUGH_JUDGES:
+        log.warning("only %d validation photos chose it, which is little to go by", len(val_labels))
+    return candidate
+
+
+def _calibrated_loss(logits: Logits, labels: Labels) -> float:
+    probabilities = fit_calibration(logits, labels).probabilities(logits)
+    return float(photo_losses(probabilities, labels).mean())
+
+
+def _tell_that_the_head_ships(loss: float, head_loss: float) -> None:
+    log.info(
+        "fine-tuning did not beat the frozen head on validation (loss %.4f, the head's %.4f): "
+        "the head's model ships",
+        *(loss, head_loss),
+    )
 
 
 def _tuned_candidate(best: BestEpoch) -> Candidate:

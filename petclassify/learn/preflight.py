@@ -57,6 +57,11 @@ def check_request(config: TrainConfig) -> Index:
             "with all layers frozen only the head is fitted, which has no epochs and no levers. "
             "Add --unfreeze last, gradual or all, or leave the levers out"
         )
+    if config.fit.unfreeze == "none" and (idle := _idle(config)):
+        raise UsageError(
+            f"with all layers frozen no layer trains, which {' and '.join(idle)} would be for. Add "
+            "--unfreeze last, gradual or all, or leave it out"
+        )
     if config.fit.minutes and config.fit.unfreeze == "gradual":
         raise UsageError("gradual unfreezing shares out epochs, not minutes. Use last or all")
     if config.weights == "none":
@@ -71,3 +76,13 @@ def check_request(config: TrainConfig) -> Index:
     elif config.backbone not in PACKAGED_WEIGHTS and not may_be_cached(config.backbone):
         require_hub(config.backbone)
     return index
+
+
+def _idle(config: TrainConfig) -> list[str]:
+    """The options that were given for layers that train."""
+    given = {
+        "--device": config.device != "auto",
+        "--precision": config.precision != "auto",
+        "--tensorboard": config.tensorboard,
+    }
+    return [option for option, is_given in given.items() if is_given]

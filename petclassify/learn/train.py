@@ -6,7 +6,7 @@
 The head's strength and its calibration come from out-of-fold predictions over train and
 val together; what ships is then fitted on all of them. A fine-tuned network is fitted on
 train, chosen and calibrated on val, and ships only if it beats a head fitted on train there.
-Test photos are read with the others, but their labels are looked at once, at the end.
+Test photos are read with the others, but their labels are looked at once all is fitted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from petclassify.arrays import Logits
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
 from petclassify.images.index import SPLITS, Index, Split
@@ -28,6 +31,7 @@ from petclassify.learn.candidates import (
     familiarity_of,
     frozen_candidate,
     head_on_train,
+    logits_on_val,
 )
 from petclassify.learn.data.dataset import (
     Dataset,
@@ -117,6 +121,7 @@ def _train_into(
     search: HeadSearch | None = None
     head: Candidate | None = None
     tuned: FineTuned | None = None
+    rival: Logits | None = None
     with watch.stage("head"):
         if frozen is not None:
             search, head = frozen_candidate(dataset, frozen, config.seed)
@@ -128,10 +133,13 @@ def _train_into(
         ):
             tuned = fine_tune(config, start, dataset, folder.state, processes, epoch_log)
         watch.add("fine-tuning", tuned.earlier_seconds)
-    shipped = choose(head, tuned)
-    metrics = shipped.metrics(dataset.class_names)
+        if frozen is not None and start.head is not None:
+            rival = logits_on_val(dataset, frozen, start.head)
+    val_labels = np.array([member.label for member in dataset.of("val")])
+    shipped = choose(head, tuned, rival, val_labels)
     with watch.stage("familiarity"):
         familiarity = familiarity_of(shipped, dataset, frozen, backbone.resize, config.seed)
+    metrics = shipped.metrics(dataset.class_names)
     model = assemble(
         replace(backbone, extractor=shipped.extractor),
         shipped.head,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from petclassify.errors import DataError, ImageError
 from petclassify.images.index import Index, Sample, read_index, told_apart
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
+from petclassify.report.predictions_table import read_predictions
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_info import ModelInfo
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
@@ -60,8 +63,26 @@ def evaluate(data: Path, model: Path) -> Evaluation:
     labels = [classifier.class_names.index(name) for name in index.class_names]
     matched = [Sample(one.path, labels[one.label]) for one in _judged_samples(index)]
     judged, unreadable = judge(classifier, matched, index.root)
-    doubts = tuple(doubt_of_unknown(classifier))
-    return Evaluation(index.root, place, classifier.info, judged, unreadable, doubts)
+    findings = (*doubt_of_unknown(classifier), *_learned_from(place, index.root, judged))
+    return Evaluation(index.root, place, classifier.info, judged, unreadable, findings)
+
+
+def _learned_from(model: Path, root: Path, judged: Judged) -> Iterator[str]:
+    """Tell of photos of the run that the model lies in, but for those of its test split."""
+    run = model if model.is_dir() else model.parent
+    try:
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        from_data = os.path.relpath(os.path.realpath(root), config["data"])
+        tested = {row["path"] for row in read_predictions(run) if row["split"] == "test"}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not in its run any more
+        return
+    names = {os.path.normpath(Path(from_data, name)) for name in judged.names}
+    learned_from = sum(not name.startswith(os.pardir) for name in names - tested)
+    if learned_from:
+        yield (
+            f"{learned_from:,} of these photos lie in the data set that it was trained on, outside "
+            "its test split: the figures flatter."
+        )
 
 
 def judge(

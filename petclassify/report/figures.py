@@ -27,7 +27,7 @@ _STYLE: Any = PLAIN_TEXT | {  # keys that matplotlib types one by one
 
 
 def draw_reliability(before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin]) -> Markup:
-    """Draw accuracy against confidence, before and after calibration; the area is the count."""
+    """Draw accuracy against confidence, before and after calibration; larger dots hold more."""
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "reliability"}):
         figure = Figure(figsize=(4.6, 4.4), layout="constrained")
         axes = figure.subplots()

@@ -147,8 +147,10 @@ def uncalibrated(
         (N, classes), each row summing to 1.
 
     """
-    shares = (probabilities.astype(np.float64) - doubt / probabilities.shape[1]) / (1 - doubt)
-    logits = temperature * np.log(np.clip(shares, _SMALLEST, 1.0))
+    spread = doubt / probabilities.shape[1]
+    shares = (probabilities.astype(np.float64) - spread) / (1 - doubt)
+    least = max(_SMALLEST, spread * float(np.finfo(np.float32).eps))  # what a model file resolves
+    logits = temperature * np.log(np.clip(shares, least, 1.0))
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     sums: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
     return sums

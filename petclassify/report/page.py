@@ -41,6 +41,7 @@ from petclassify.runtime.model_info import ModelInfo
 SHOWN_PHOTOS = 12  # of a kind
 SHOWN_CLASSES = 12  # in a confusion matrix; of more, the commonest confusions are listed
 PICTURE_SIDE = 320
+MISTAKES_OF_A_RANGE = 10  # with fewer, resampled losses know too little of what mistakes cost
 COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8)
 BY_MODEL_FILE = "the model file"
 
@@ -177,7 +178,9 @@ def render_report(report: Report) -> bytes:
         verdict=reach_verdict(judged, report.held_out, report.findings),
         min_accuracy=MIN_ACCURACY,
         accuracy_interval=share_interval(int(right.sum()), metrics.count),
-        loss_interval=mean_interval(judged.losses),
+        loss_interval=mean_interval(judged.losses)
+        if len(mistakes) >= MISTAKES_OF_A_RANGE
+        else None,
         known_share=float(known.mean()),
         known_interval=share_interval(int(known.sum()), metrics.count),
         confusions=_confusions(metrics),

@@ -26,9 +26,9 @@ SURE = 0.9
 class HeldOut(StrEnum):
     """How the judged photos stand to the model."""
 
-    TEST = "photos of the test split, which it had never seen"
+    TEST = "photos of the test split, set aside before it was trained"
     VAL = "photos of the validation split, each judged by weights that had not seen it"
-    UNTOLD = "photos; if it learned from any of them, the figures flatter: that cannot be told here"
+    UNTOLD = "photos; if it learned from any of them, the figures flatter"
 
 
 class Answer(StrEnum):

@@ -39,10 +39,11 @@ def fit(
         others = {name: value for name, value in given.items() if name not in levers}
         if plan.get("unfreeze") != "none":
             plan = {"unfreeze": "last", "epochs": 2, "batch_size": 16} | plan
+            others = {"precision": "fp32"} | others
         usual = {"data": drawn_pets, "weights": str(weights), "image_size": 64}
         config = TrainConfig(
             backbone=BACKBONE,
-            **usual | {"precision": "fp32"} | others,
+            **usual | others,
             out=tmp_path / out,
             cache=feature_cache,
             fit=FitConfig(**plan),

@@ -87,3 +87,15 @@ def test_a_report_is_of_the_run_that_was_judged(
     monkeypatch.setattr("petclassify.report.evaluate.judge", judge_while_another_run_ends)
     assert petclassify("evaluate", drawn_pets).code == 0
     assert "<h1>first on pets</h1>" in Path("report.html").read_text()
+
+
+def test_photos_that_the_model_learned_from_are_told_of(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, tmp_path: Path
+) -> None:
+    tested = sum(",test," in line for line in (drawn_run / "predictions.csv").open())
+    all_of_them = len(list(drawn_pets.glob("*/*")))
+    said = f"note    {all_of_them - tested} of these photos lie in the data set"
+    assert said in petclassify("evaluate", drawn_pets, "--model", drawn_run).out
+    later = tmp_path / "later"
+    shutil.copytree(drawn_pets, later)
+    assert "of these photos lie" not in petclassify("evaluate", later, "--model", drawn_run).out

@@ -82,6 +82,13 @@ def test_calibration_can_be_undone() -> None:
     np.testing.assert_allclose(found, UNCALIBRATED.probabilities(logits), atol=1e-9)
 
 
+def test_a_sure_mistake_is_not_made_surer_by_what_a_model_file_cannot_resolve() -> None:
+    logits = np.array([[30.0, 0.0], [0.0, 30.0]])
+    calibrated = Calibration(1.3, 1 / 2002).probabilities(logits).astype(np.float32)
+    found = measure(uncalibrated(calibrated, 1.3, 1 / 2002), np.array([1, 0]), ["a", "b"])
+    assert 27 < found.log_loss < 33
+
+
 def test_the_surest_photos_are_answered_first() -> None:
     probabilities = np.array([[0.6, 0.4], [0.99, 0.01], [0.2, 0.8], [0.55, 0.45]])
     accuracy = accuracy_by_coverage(probabilities, np.array([1, 0, 1, 0]))

@@ -39,6 +39,12 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
     """
     if dataset.unreadable:
         yield f"Left out, since they cannot be read: {_counted(dataset.unreadable, 'photo')}."
+    judged = dataset.of("test") or dataset.of("val")
+    if copies := len(judged) - len({member.digest for member in judged}):
+        yield (
+            f"Of the judged photos {copies:,} are copies of others and count again, so that the "
+            "ranges are too narrow."
+        )
     exact = dataset.copies_across_splits()
     held_out = {m.path for same in exact for m in same if m.split != "train"}
     near = [] if frozen is None else near_copies(dataset, frozen)

@@ -70,8 +70,10 @@ def export_run(run: Path, data: Path | None = None, form: ModelForm = FLOAT_MODE
 
 def _export_into(folder: RunFolder, root: Path, form: ModelForm) -> Path:
     """Export in a run folder that this process has claimed."""
-    val = {root / name: label for name, label in folder.classes_of("val").items()}
-    train = {root / name: label for name, label in folder.classes_of("train").items()}
+    val, train = (
+        {root / name: class_name for name, class_name in folder.classes_of(split).items()}
+        for split in ("val", "train")
+    )
     model = load_checkpoint(folder.checkpoint)
     strange = told_apart(sorted({*val.values(), *train.values()} - {*model.class_names}), ())
     if strange:

@@ -31,7 +31,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from petclassify.arrays import Features, Labels, Pixels
 from petclassify.errors import ModelError, first_line
 from petclassify.files import disk_faults_named
-from petclassify.learn.onnx_graph import EXTRACTOR_SCOPE, run_graph
+from petclassify.learn.onnx_graph import BATCH_SIZE, EXTRACTOR_SCOPE, run_graph
 from petclassify.learn.progress import track
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import INPUT, parse_model
@@ -49,7 +49,6 @@ _QUANTISED = (*_LAYERS, "Clip", "Relu", "Add", "MaxPool")
 _FLOAT_LAYERS = (1, 6, 12, 24)
 _BLAMED = 3
 _BLAME_PHOTOS = 8
-_BATCH_SIZE = 8
 
 
 def quantise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
@@ -244,7 +243,7 @@ def _as_model_file(
 def _verdicts(model: onnx.ModelProto, pixels: Pixels) -> NDArray[np.int64]:
     """The class of each photo, and whether it is known, (N, 2)."""
     classifier = Classifier(*parse_model(model.SerializeToString()))
-    batches = np.split(pixels, range(_BATCH_SIZE, len(pixels), _BATCH_SIZE))
+    batches = np.split(pixels, range(BATCH_SIZE, len(pixels), BATCH_SIZE))
     rows = [
         np.column_stack(
             [probabilities.argmax(axis=1), familiarity >= classifier.info.known_threshold]

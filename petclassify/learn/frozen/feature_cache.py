@@ -15,16 +15,18 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import PIL
-import timm
 
 from petclassify.arrays import Features
 from petclassify.errors import EnvironmentFault
 from petclassify.learn.backbones.backbone import Backbone
 from petclassify.learn.backbones.weights import digest_weights
+from petclassify.learn.frozen.engines import ENGINE_PACKAGES
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ class FeatureCache:
             "format": FORMAT,
             "backbone": backbone.name,
             "weights": digest_weights(backbone.extractor),
-            "timm": timm.__version__,  # what a network computes of its weights may change
+            # What a network computes of its weights may change.
+            "versions": {p: version(p) for p in ENGINE_PACKAGES if find_spec(p) is not None},
             "resize": asdict(backbone.resize),
             "pillow": PIL.__version__,
         }

@@ -3,11 +3,11 @@
     probabilities = (1 - doubt) * softmax(logits / temperature) + doubt / classes
 
 The temperature makes "90 %" right nine times in ten: Guo et al. 2017, On Calibration of
-Modern Neural Networks, section 4.2. The doubt is Laplace's rule of succession: however
-sure a network is, n photos without a mistake do not show that mistakes are rarer than one
-in n + 2. Some photos carry a wrong label, a few per thousand on `catsdogs`, and one claim
-of 99.9999 % about such a photo costs as much log loss as 200 others together. With the
-doubt, the head's log loss on its test photos falls from 0.040 to 0.029.
+Modern Neural Networks, section 4.2. The doubt, one in n + classes, is of the size of Laplace's
+rule of succession: however sure a network is, n photos without a mistake do not show that
+mistakes are much rarer. Some photos carry a wrong label, a few per thousand on `catsdogs`, and
+one claim of 99.9999 % about such a photo costs as much log loss as 200 others together. With
+the doubt, the head's log loss on its test photos falls from 0.040 to 0.029.
 
 On the photos that it is fitted on, the temperature never makes log loss worse, and the doubt by
 no more than -ln(1 - doubt), about 1 / n. Without the doubt the fit would be better there and

@@ -35,6 +35,7 @@ from petclassify.learn.runs.run_place import RUNS
 from petclassify.learn.tuning.fit_state import FitState
 from petclassify.report.history import Epoch
 from petclassify.report.plots import draw_epochs, draw_head_search
+from petclassify.report.predictions_table import read_predictions
 from petclassify.runtime.predict import latest_run
 
 log = logging.getLogger(__name__)
@@ -207,16 +208,12 @@ class RunFolder:
 
         """
         try:
-            text = (self.path / "predictions.csv").read_bytes()
-            table = csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape")))
-            rows = list(table)
-            if "path" not in (table.fieldnames or ()) or any(None in row.values() for row in rows):
-                raise ValueError("no table of photos")  # noqa: TRY301 - is worded below
-            return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
-        except (OSError, ValueError, KeyError, csv.Error) as error:
+            rows = read_predictions(self.path)
+        except (OSError, ValueError) as error:
             raise ModelError(
                 f"{self.path}: the run did not finish (no whole predictions.csv in it)"
             ) from error
+        return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
 
     def left_out(self) -> set[str]:
         """The photos that the run did not learn from, by their paths below the data set.

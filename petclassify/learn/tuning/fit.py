@@ -145,7 +145,11 @@ class Fit:
             epoch = Epoch(phase.name, number, lr, loss, accuracy, val_loss, val_accuracy)
             state = FitState(
                 epochs=(*state.epochs, epoch),
-                seconds=(*state.seconds, round(time.perf_counter() - start, 3)),
+                # One clock for all processes, or --minutes would end them in different epochs.
+                seconds=(
+                    *state.seconds,
+                    here.fabric.broadcast(round(time.perf_counter() - start, 3)),
+                ),
                 start_loss=state.start_loss,
                 arithmetic=state.arithmetic,
                 engine=state.engine,
@@ -189,7 +193,7 @@ class Fit:
                     follow(average, task.tensors(), plan.ema, steps)
                 done += len(batches[step])
                 advance(done, str(tally))
-        here.agree_on_statistics(task.network.extractor)
+        here.agree_on_statistics(task.network.extractor, average)
         total, weighed, right = here.summed(tally.sums).tolist()
         return lr, total / weighed, right / done
 
@@ -236,9 +240,10 @@ class Fit:
 def _require_finite(loss: float, number: int, step: int | None) -> None:
     if not math.isfinite(loss):
         where = f"epoch {number}" if step is None else f"epoch {number}, step {step}"
+        kept = "The state of the epoch before is kept in the run folder. " if number > 1 else ""
         raise DivergedError(
-            f"training diverged: the loss is {loss} in {where}. The state of the epoch before "
-            "is kept in the run folder. Try a lower --lr, or --clip-grad 1"
+            f"training diverged: the loss is {loss} in {where}. {kept}Train anew with a lower "
+            "--lr, or with --clip-grad 1"
         )
 
 

@@ -3,7 +3,8 @@
 One .safetensors file, replaced at once: tensors by name, and in its header, as JSON, the
 epochs done and all that was decided by measuring. So no kill can leave weights of one epoch
 beside the history of another. No random state is kept, for there is none to keep: every draw
-is made from the seed, the epoch and the photo. Nor a schedule's: see `learn.tuning.schedule`.
+is made from the seed, the epoch and the photo, or for dropout the process. Nor a schedule's:
+see `learn.tuning.schedule`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -9,6 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from petclassify.learn.tuning.precision import laid_out
+
+_STATISTICS = ("running_mean", "running_var")
 
 
 class Workplace:
@@ -41,10 +44,21 @@ class Workplace:
         reduced = self.fabric.all_reduce(values.to(self.device), reduce_op="sum")
         return cast(Tensor, reduced).cpu()
 
-    def agree_on_statistics(self, network: nn.Module) -> None:
-        """Let all processes have the mean of the statistics that batch norms learn."""
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
-                for buffer in (module.running_mean, module.running_var):
-                    if buffer is not None:
-                        buffer.copy_(self.summed(buffer) / self.size)
+    def agree_on_statistics(self, network: nn.Module, average: Mapping[str, Tensor]) -> None:
+        """Let all processes have the mean of the statistics that batch norms learn.
+
+        Args:
+            network: whose batch norms in train mode these are.
+            average: the running mean of its tensors by name, which follows them.
+
+        """
+        learned = [
+            buffer
+            for module in network.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+        followed = [value for name, value in average.items() if name.endswith(_STATISTICS)]
+        for buffer in (*learned, *followed):
+            buffer.copy_(self.summed(buffer) / self.size)

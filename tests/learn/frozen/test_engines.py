@@ -56,8 +56,9 @@ def test_weights_of_nothing_but_zeros_are_refused(pixels: np.ndarray) -> None:
         engines.fastest_engine(Empty().eval(), pixels)
 
 
+@pytest.mark.parametrize("prefer", [None, "broken"])
 def test_an_engine_that_gives_no_numbers_loses(
-    backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, prefer: str | None
 ) -> None:
     honest = engines._builders(backbone.extractor, backbone.pixels_shape)
 
@@ -69,7 +70,7 @@ def test_an_engine_that_gives_no_numbers_loses(
         return {"broken": build, "torch-fp32": honest["torch-fp32"]}
 
     monkeypatch.setattr(engines, "_builders", with_nan)
-    assert engines.fastest_engine(backbone.extractor, pixels).name == "torch-fp32"
+    assert engines.fastest_engine(backbone.extractor, pixels, prefer).name == "torch-fp32"
 
 
 def fails() -> engines.Forward:

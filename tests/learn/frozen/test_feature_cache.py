@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +75,15 @@ def test_another_window_network_or_weights_is_another_cache(
     assert len(paths) == len(others)
 
 
-def test_another_timm_may_compute_other_features(
-    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("package", ["timm", "torch", "onnxruntime", "openvino"])
+def test_another_version_may_compute_other_features(
+    tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     before = FeatureCache.open(tmp_path, backbone).path
-    monkeypatch.setattr("timm.__version__", "99.0")
+    monkeypatch.setattr(
+        "petclassify.learn.frozen.feature_cache.version",
+        lambda asked: "99.0" if asked == package else version(asked),
+    )
     assert FeatureCache.open(tmp_path, backbone).path != before
 
 

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from petclassify.learn.data.splits import assign_folds
-from petclassify.learn.head.logistic import SHRINKAGE_PHOTOS, fit_heads, search_head
+from petclassify.learn.head.logistic import SHRINKAGE_PHOTOS, STRENGTHS, fit_heads, search_head
 
 
 def clouds(per_class: int, num_classes: int = 2, views: int = 1, apart: float = 1.0, seed: int = 0):
@@ -32,6 +32,20 @@ def test_the_folded_head_is_the_standardised_regression(num_classes: int) -> Non
     # 20,000 photos leave little of the shrinkage, which scikit-learn's scaler does not do.
     assert SHRINKAGE_PHOTOS < 100
     np.testing.assert_allclose(shares, expected.predict_proba(features[:, 0]), atol=0.02)
+
+
+def test_a_head_does_not_depend_on_the_penalty_that_was_tried_before() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(160, 2, 1280)).astype(np.float32)
+    labels = np.repeat([0, 1], 80)
+    features[labels == 1] += 0.2
+    for from_before, strength in zip(
+        fit_heads(features, labels, STRENGTHS), STRENGTHS, strict=True
+    ):
+        (from_nothing,) = fit_heads(features, labels, (strength,))
+        expected = from_nothing.logits(features[:, 0])
+        error = np.abs(from_before.logits(features[:, 0]) - expected).mean()
+        assert error < 0.01 * np.abs(expected).mean(), strength
 
 
 def test_out_of_fold_predictions_never_saw_the_photo() -> None:
