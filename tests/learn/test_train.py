@@ -284,6 +284,14 @@ def test_an_output_folder_in_use_is_refused_untouched(
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
+@pytest.mark.parametrize("given", [{"device": "cpu"}, {"precision": "bf16"}, {"tensorboard": True}])
+def test_what_only_layers_that_train_need_is_refused_while_all_are_frozen(
+    drawn_pets: Path, given: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match=f"no layer trains, which --{next(iter(given))} would"):
+        check_request(TrainConfig(drawn_pets, **given))
+
+
 def test_random_frozen_weights_are_refused(drawn_pets: Path) -> None:
     with pytest.raises(UsageError, match="random layers learn nothing"):
         check_request(TrainConfig(drawn_pets, backbone="resnet18", weights="none"))

@@ -4,13 +4,19 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError
 from petclassify.images.drawn_pets import draw_pets
-from petclassify.learn.data.dataset import prepare_dataset, split_dataset
+from petclassify.learn.backbones.backbone import FeatureExtractor
+from petclassify.learn.candidates import Candidate
+from petclassify.learn.checking.data_findings import describe_data
+from petclassify.learn.data.dataset import Dataset, Member, prepare_dataset, split_dataset
+from petclassify.learn.head.calibration import UNCALIBRATED
+from petclassify.learn.head.logistic import Head
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import train
 
@@ -79,3 +85,14 @@ def test_copies_across_splits_are_shown_by_two_that_are_in_two(
     dataset = prepare_dataset(check_request(config), config)
     with pytest.raises(DataError, match=r"for example train/cats/000\S* = test/cats/leak.png\."):
         split_dataset(dataset, config)
+
+
+def test_copies_among_the_judged_photos_are_counted(tmp_path: Path) -> None:
+    digests = ["a", "a", "a", "b", "c"]
+    members = tuple(Member(tmp_path / f"{i}", i % 2, "test", d) for i, d in enumerate(digests))
+    dataset = Dataset(tmp_path, ("cats", "dogs"), ("test",), False, members, (), len(members))
+    extractor, head = FeatureExtractor.__new__(FeatureExtractor), Head(np.eye(2), np.zeros(2))
+    logits = np.array([[5.0, 0.0], [0.0, 5.0]])[[member.label for member in members]]
+    shipped = Candidate(extractor, head, UNCALIBRATED, False, list(members), logits)
+    said = list(describe_data(dataset, shipped, None))
+    assert [one for one in said if one.startswith("Of the judged photos 2 are copies")]
