@@ -293,7 +293,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
         state.save(path)
         state.weights["head.bias"].fill_(torch.nan)
 
-    with pytest.raises(DivergedError, match="the loss is nan in epoch 2, step 1. The state of"):
+    with pytest.raises(DivergedError, match=r"the loss is nan in epoch 2, step 1\. The state of"):
         fit(keep_and_spoil)
     state = load_state(path)
     assert state is not None
