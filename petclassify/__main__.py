@@ -175,8 +175,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, TyperException):
         message = error.format_message()
         # A command without arguments raises its help text, which speaks for itself.
-        is_help = message.startswith("Usage:")
-        return message if is_help else f"{_ERROR} {_plainly(error, message)}", ExitCode.USAGE
+        if not message.startswith("Usage:"):
+            message = f"{_ERROR} {printable(_plainly(error, message))}"
+        return message, ExitCode.USAGE
     return (
         f"bug in petclassify: {type(error).__name__}: {printable(str(error))}. "
         "Run again with --debug for the details, and please report it",

@@ -1,4 +1,4 @@
-"""The options of `train`'s random changes of photos, which `data preview` and `networks` take too.
+"""The options of `train`'s random changes of photos, which `data preview` and `compare` take too.
 
 Each names one field of `config.Augmentation`. A command asks for all of them by
 `takes_augmentation`, and gets what was asked for as one `augmentation`.

@@ -44,7 +44,9 @@ _NO_NUMBER = re.compile(
 
 def fault_of_system(error: Exception) -> PetclassifyError | None:
     """What the system refused and what to do; None where the fault is the program's own."""
-    if is_out_of_memory(error):
+    # Our own messages name files, which may be called anything.
+    told = error.__cause__ if isinstance(error, PetclassifyError) else error
+    if isinstance(told, Exception) and is_out_of_memory(told):
         error = OSError(errno.ENOMEM, "")
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return EnvironmentFault(

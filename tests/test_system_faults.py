@@ -226,3 +226,9 @@ def test_nowhere_to_put_temporary_files_is_one_line(tmp_path: Path) -> None:
     )
     outcome = Outcome(done.returncode, done.stdout, done.stderr)
     require_one_line(outcome, "no folder for temporary files can be written")
+
+
+def test_a_file_called_after_a_fault_is_no_fault_of_the_system(petclassify: Run) -> None:
+    done = petclassify("predict", "a.jpg", "--model", "out of memory.onnx")
+    assert done.code == ExitCode.MODEL
+    assert "no such model" in done.err

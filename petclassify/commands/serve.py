@@ -34,6 +34,7 @@ def serve(
 
     """
     require_extra("serve", SERVE_MODULES)
+    from petclassify.runtime.model_file import model_name
     from petclassify.runtime.serve.gate import is_loopback
     from petclassify.runtime.serve.run import serve as run
 
@@ -45,5 +46,5 @@ def serve(
             "it asks for no password",
             err=True,
         )
-    name = printable(chosen.name)
+    name = printable(model_name(chosen))
     run(chosen, host, port, lambda address: typer.echo(f"serving {name} on {address}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -82,7 +83,10 @@ def chosen_model(model: Path | None) -> Path:
         is_shipped = model == Path(Path(SHIPPED).stem) and not model.exists()
         return (shipped_model() if is_shipped else None) or model
     found = default_model()
-    whose = ", which ships: there is no models/latest here" if found == shipped_model() else ""
+    whose = ""
+    if found == shipped_model():
+        why = "names no model" if os.path.lexists("models/latest") else "is not here"
+        whose = f", which ships: models/latest {why}"
     typer.echo(f"model: {printable(str(found))}{whose}", err=True)
     return found
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from petclassify.cores import usable_cores
 from petclassify.errors import ImageError
-from petclassify.images.cores import usable_cores
 from petclassify.images.digests import digest_photo
 from petclassify.images.findings import (
     WHERE,
@@ -174,7 +174,7 @@ def find_odd_sizes(
             size = f"{photo.size[0]} x {photo.size[1]}: "
             far = float(abs(pixels[place]) + abs(sides[place]))
             odd.append((far, OddSize(photo, size + "; ".join(reasons))))
-    odd.sort(key=lambda one: (-one[0], one[1].photo.pixels))
+    odd.sort(key=lambda one: (-one[0], one[1].photo.num_pixels))
     notes = [
         f"{int(small.sum())} of {len(photos)} photos are small for the network, which looks at "
         f"{window} x {window} pixels; a smaller --image-size may do as well"

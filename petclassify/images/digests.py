@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from petclassify.cores import usable_cores
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.cores import usable_cores
 
 MAX_PHOTO_BYTES = 1 << 30  # the largest photo has 400 MB; to digest so much takes about a second
 

@@ -32,7 +32,7 @@ class Photo:
     size: tuple[int, int]
 
     @property
-    def pixels(self) -> int:
+    def num_pixels(self) -> int:
         """How many it has."""
         return self.size[0] * self.size[1]
 

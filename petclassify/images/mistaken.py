@@ -12,7 +12,8 @@ from pathlib import Path
 
 from petclassify.errors import DataError
 from petclassify.images.other_files import ARCHIVES, MODELS, unread_photos
-from petclassify.images.walk import UnlistableError, is_image_name, list_folder, nearest
+from petclassify.images.walk import UnlistableError, is_image_name, list_folder
+from petclassify.spelling import nearest
 
 _DEEPEST = 5  # levels of folders that hold nothing but one folder
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from petclassify.errors import DataError
@@ -14,7 +13,6 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif"}
     | {".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
 )
-_MAX_NAMES = 10_000
 _LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 
@@ -63,30 +61,6 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         folder / entry.name for entry in shown if is_image_name(entry.name) and _may_be_read(entry)
     ]
     return folders, images
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of some names that is spelt most like this one, if one is.
-
-    Of very many only the first are looked at: each takes some microseconds.
-    """
-    import difflib
-
-    lower = {other.lower(): other for other in itertools.islice(names, _MAX_NAMES)}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.7)
-    return lower[near[0]] if near else None
-
-
-def nearest_beside(path: str) -> str | None:
-    """What lies beside a path that is not there, and is called nearly so, if anything."""
-    folder, name = os.path.split(path)
-    if not name or os.path.lexists(path):
-        return None
-    try:
-        near = nearest(name, os.listdir(folder or "."))  # noqa: PTH208
-    except (OSError, ValueError):
-        return None
-    return os.path.join(folder, near) if near else None  # noqa: PTH118
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

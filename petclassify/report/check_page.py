@@ -9,9 +9,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from petclassify.cores import usable_cores
 from petclassify.errors import ImageError, UsageError
 from petclassify.files import disk_faults_named, write_whole
-from petclassify.images.cores import usable_cores
 from petclassify.images.photo import read_image
 from petclassify.report.check_kinds import Kind, kinds_of
 from petclassify.report.check_result import CheckResult

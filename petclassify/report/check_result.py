@@ -186,7 +186,7 @@ class CheckResult:
             right = self._right_class(group)
             photos = [photo for photo in photos if photo.class_name == right]
         ranked = sorted(
-            photos, key=lambda one: (_KEPT_FIRST.index(one.split), -one.pixels, one.name)
+            photos, key=lambda one: (_KEPT_FIRST.index(one.split), -one.num_pixels, one.name)
         )
         return ranked[0] if ranked else None
 

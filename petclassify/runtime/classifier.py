@@ -88,6 +88,8 @@ class Classifier:
 
         Raises:
             ImageError: the photo cannot be used.
+            ModelError: the network fails.
+            EnvironmentFault: there is not enough memory for it.
             TypeError: it is none of these, such as a list of them.
 
         """

@@ -19,9 +19,9 @@ from pathlib import Path
 import onnxruntime
 
 from petclassify.errors import ModelError, NoActivationMapsError, first_line
-from petclassify.images.walk import nearest_beside
 from petclassify.runtime.model_info import ModelInfo
 from petclassify.runtime.onnx_wire import read_metadata, with_outputs
+from petclassify.spelling import nearest_beside
 
 METADATA_KEY = "petclassify"
 INPUT = "images"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from petclassify.errors import DataError, ImageError, ImageFault
 from petclassify.images.other_files import unread_photos
-from petclassify.images.walk import UnlistableError, nearest_beside, walk_past_faults
+from petclassify.images.walk import UnlistableError, walk_past_faults
 from petclassify.runtime.object_store import StoredObject, is_uri, list_objects
 from petclassify.runtime.scoring import Source
+from petclassify.spelling import nearest_beside
 
 log = logging.getLogger(__name__)
 

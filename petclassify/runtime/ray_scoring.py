@@ -48,8 +48,8 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 import ray
 import ray.data
 
+from petclassify.cores import usable_cores
 from petclassify.errors import EnvironmentFault
-from petclassify.images.cores import usable_cores
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import parse_model
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Scored, Source, score_photos

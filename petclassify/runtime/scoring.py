@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from petclassify.errors import ImageError
-from petclassify.images.cores import usable_cores
+from petclassify.cores import usable_cores
+from petclassify.errors import ImageError, PetclassifyError
 from petclassify.runtime.classifier import Classifier, Prediction
 from petclassify.runtime.object_store import StoredObject
 
@@ -59,18 +59,32 @@ def score_photos(
     Yields:
         One outcome a photo, in the order given.
 
+    Raises:
+        PetclassifyError: what `photos` raises, after the outcomes of those before; or the network
+            fails.
+
     """
     workers = workers or usable_cores()
     pending: deque[Future[list[Scored]]] = deque()
     waiting = iter(photos)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
     try:
-        while batch := list(itertools.islice(waiting, BATCH_SIZE)):
+        refused: PetclassifyError | None = None
+        while refused is None:
+            batch: list[tuple[str, Source]] = []
+            try:
+                batch.extend(itertools.islice(waiting, BATCH_SIZE))
+            except PetclassifyError as error:  # raised once all before it is answered
+                refused = error
+            if not batch:
+                break
             pending.append(pool.submit(_score_named, classifier, batch))
             if len(pending) >= workers * _BATCHES_AHEAD_PER_WORKER:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
+        if refused is not None:
+            raise refused
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -94,6 +108,7 @@ def score_batch(
 
     Raises:
         ModelError: the network fails.
+        EnvironmentFault: there is not enough memory for it.
 
     """
     faults: list[ImageError | None] = []

@@ -422,3 +422,15 @@ def test_labels_of_the_table_stand_in_one_column(
 ) -> None:
     out = petclassify("predict", photo, tmp_path / "zzz.jpg", "--model", SHIPPED).out
     assert len({line.index("/") for line in out.splitlines()}) == 1
+
+
+def test_rows_before_a_folder_that_is_refused_are_not_lost(
+    petclassify: Run, make_photos: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    (tmp_path / "empty").mkdir()
+    done = petclassify(
+        "predict", *photos, tmp_path / "empty", "--model", SHIPPED, "--format", "jsonl"
+    )
+    assert done.code == ExitCode.DATA
+    assert [json.loads(row)["path"] for row in done.out.splitlines()] == [str(p) for p in photos]

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from petclassify.cores import usable_cores
 from petclassify.errors import ImageError
-from petclassify.images.cores import usable_cores
 from petclassify.images.near_copies import DECODED_SIDE, Thumbnails, near_pairs, to_thumbnail
 from petclassify.images.photo import read_image
 from petclassify.learn.candidates import Candidate

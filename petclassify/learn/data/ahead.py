@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from petclassify.arrays import Pixels
 from petclassify.config import Resize
+from petclassify.cores import usable_cores
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.cores import usable_cores
 from petclassify.images.digests import digest_photo
 from petclassify.images.photo import read_pixels
 

@@ -7,6 +7,7 @@ UTF-8, in which names of files and classes that are not UTF-8 (lone surrogates) 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -19,3 +20,21 @@ class JsonAnswer(Response):
 
     def render(self, content: Any) -> bytes:  # noqa: ANN401  # as starlette types it
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def refusal(
+    path: str, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+) -> JsonAnswer:
+    """Why a request is not answered, in the words of the protocol that its path speaks.
+
+    Args:
+        path: that was asked for.
+        status: of HTTP.
+        kind: one word for programs.
+        message: one sentence for people.
+        headers: to send with it.
+
+    """
+    speaks_open_inference = path == "/v2" or path.startswith("/v2/")
+    error = message if speaks_open_inference else {"kind": kind, "message": message}
+    return JsonAnswer({"error": error}, status, headers)

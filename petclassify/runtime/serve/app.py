@@ -19,7 +19,7 @@ import petclassify
 from petclassify.errors import EnvironmentFault, ImageError, ImageFault, ModelError
 from petclassify.runtime.output import to_fields
 from petclassify.runtime.serve import metrics, open_inference
-from petclassify.runtime.serve.answers import JsonAnswer
+from petclassify.runtime.serve.answers import JsonAnswer, refusal
 from petclassify.runtime.serve.batching import Outcome
 from petclassify.runtime.serve.gate import HUNG_UP, Gate
 from petclassify.runtime.serve.intake import (
@@ -41,7 +41,7 @@ _PAGE_FILES = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE_HEADERS = {
@@ -203,20 +203,19 @@ async def _tell_nobody(_: Request, __: Exception) -> Response:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """Say why, in the words of the protocol that the request speaks."""
+    """Say why."""
+    path = request.scope["path"]
     if isinstance(error, Refusal):
         status, kind, message, headers = error.status, error.kind, error.message, error.headers
     elif isinstance(error, HTTPException):
         status, headers = error.status_code, dict(error.headers or {})
         kind, message = HTTPStatus(status).name.lower(), error.detail
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            message = f"{request.url.path} takes {headers.get('Allow', 'POST')}"
+            message = f"{path} takes {headers.get('Allow', 'POST')}"
     elif isinstance(error, ModelError):
         status, kind, message, headers = 500, "model", str(error), {}
     elif isinstance(error, EnvironmentFault):
         status, kind, message, headers = 503, "environment", str(error), RETRY_AFTER
     else:
         status, kind, message, headers = 500, "bug", "the server failed; its log has the reason", {}
-    if request.url.path.startswith("/v2"):
-        return JsonAnswer({"error": message}, status, headers)
-    return JsonAnswer({"error": {"kind": kind, "message": message}}, status, headers)
+    return refusal(path, status, kind, message, headers)

@@ -85,7 +85,7 @@ class Batcher:
         Args:
             classifier: loaded with one thread.
             workers: at least 1.
-            on_batch: called in a worker with the size of each batch.
+            on_batch: called in a worker with how many photos the network is to run on.
 
         """
         self.capacity = WAITING_PER_WORKER * workers
@@ -149,7 +149,7 @@ class Batcher:
                     return []
                 share = min(BATCH_SIZE, -(-self._waiting // self._workers))
                 taken = [self._next() for _ in range(share)]
-                # A client that hung up has cancelled its photos.
+                # A server that stops has cancelled those that take too long.
                 if batch := [j for j in taken if j.outcome.set_running_or_notify_cancel()]:
                     return batch
 
@@ -163,10 +163,11 @@ class Batcher:
         return taken
 
     def _score(self, batch: list[_Waiting]) -> None:
-        if self._on_batch is not None:
-            self._on_batch(len(batch))
         try:
             windows = [self._window(job.photo) for job in batch]
+            count = sum(not isinstance(window, ImageError) for window in windows)
+            if count and self._on_batch is not None:
+                self._on_batch(count)
             outcomes = score_batch(self._classifier, windows)
         except Exception as error:  # whoever waits learns of it; the worker lives on
             for job in batch:

@@ -2,7 +2,8 @@
 
 Decisions:
 - On a loopback address only requests for a loopback name are answered, or any page of the
-  web could reach this server under a name of its own (DNS rebinding).
+  web could reach this server under a name of its own (DNS rebinding). On others, as within a
+  container, every name may be the right one.
 - Another site's page may not send photos here: its browser says so in Sec-Fetch-Site, or,
   without TLS, in Origin. Programs send neither. The rule is that of Go's
   http.CrossOriginProtection.
@@ -27,7 +28,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from petclassify.runtime.serve.answers import JsonAnswer
+from petclassify.runtime.serve.answers import refusal
+from petclassify.runtime.serve.intake import RETRY_AFTER
 from petclassify.runtime.serve.metrics import Metrics
 
 MAX_LOGGED = 200  # characters of a path
@@ -38,6 +40,7 @@ _LOOPBACK_ONLY = (
     "this server listens on this machine alone: ask for 127.0.0.1 (of a proxy: in Host), "
     "or start it with --host"
 )
+_OTHER_SITE = "pages of other sites may not send photos here"
 _TWO_LENGTHS = "a request has a Content-Length or a Transfer-Encoding, not both"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -97,26 +100,29 @@ class Gate:
             await (refused or self._app)(scope, counting_receive, guarded_send)
         except asyncio.CancelledError:  # the server stops, and this took longer than it waits
             if status == HUNG_UP:
-                await _error(503, "stopping", "the server stops")(scope, receive, guarded_send)
+                answer = refusal(scope["path"], 503, "stopping", "the server stops", RETRY_AFTER)
+                await answer(scope, receive, guarded_send)
         except Exception as error:
             _faults.error("bug in petclassify: %s: %s", type(error).__name__, error)
             _faults.debug("details", exc_info=error)
             if status == HUNG_UP:
-                answer = _error(500, "bug", "the server failed; its log has the reason")
+                answer = refusal(
+                    scope["path"], 500, "bug", "the server failed; its log has the reason"
+                )
                 await answer(scope, receive, guarded_send)
         finally:
             self._record(scope, status, time.perf_counter() - start, received)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
-        headers = Headers(scope=scope)
+        headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
         # Only HTTP/1.0 may leave it out, which health checks speak and browsers do not.
         if self._loopback_only and "host" in headers and not _names_loopback(host):
-            return _error(421, "wrong_host", _LOOPBACK_ONLY)
+            return refusal(path, 421, "wrong_host", _LOOPBACK_ONLY)
         if "transfer-encoding" in headers and "content-length" in headers:
-            return _error(400, "two_lengths", _TWO_LENGTHS, {"connection": "close"})
+            return refusal(path, 400, "two_lengths", _TWO_LENGTHS, {"connection": "close"})
         if scope["method"] not in _SAFE_METHODS and _is_cross_origin(headers, host):
-            return _error(403, "cross_origin", "pages of other sites may not send photos here")
+            return refusal(path, 403, "cross_origin", _OTHER_SITE)
         return None
 
     def _record(self, scope: Scope, status: int, seconds: float, received: int) -> None:
@@ -159,9 +165,3 @@ def _is_cross_origin(headers: Headers, host: str) -> bool:
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
     return origin is not None and origin.partition("://")[2] != host
-
-
-def _error(
-    status: int, kind: str, message: str, headers: dict[str, str] | None = None
-) -> JsonAnswer:
-    return JsonAnswer({"error": {"kind": kind, "message": message}}, status, headers)

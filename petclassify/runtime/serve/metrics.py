@@ -17,6 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from petclassify.runtime.scoring import BATCH_SIZE
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -49,7 +51,7 @@ class Metrics:
         self._batches = Histogram(
             "petclassify_batch_photos",
             "Photos in one run of the network.",
-            buckets=(1, 2, 3, 4),
+            buckets=range(1, BATCH_SIZE + 1),
             registry=self._registry,
         )
 

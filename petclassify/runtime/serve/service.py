@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from petclassify.cores import usable_cores
 from petclassify.errors import ImageError
-from petclassify.images.cores import usable_cores
 from petclassify.images.photo import count_decoded_pixels
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.explain import Explainer

@@ -128,7 +128,7 @@ def test_a_full_queue_takes_all_or_none(make: Make, held: threading.Event, photo
     assert not wait([*taken, *waiting], 60).not_done
 
 
-def test_photos_of_clients_that_hung_up_are_skipped(
+def test_photos_that_nobody_waits_for_any_more_are_skipped(
     make: Make, held: threading.Event, sizes: list[int], photo: bytes
 ) -> None:
     batcher = make(1)

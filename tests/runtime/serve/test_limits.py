@@ -53,16 +53,16 @@ def send_until(connection: socket.socket, some: bytes, end: float) -> None:
         time.sleep(0.02)
 
 
-def held_bytes(client: Client) -> float:
+def figure(client: Client, name: str) -> float:
     text = client.ask("/metrics").body.decode()
-    (line,) = (one for one in text.splitlines() if one.startswith("petclassify_held_bytes "))
+    (line,) = (one for one in text.splitlines() if one.startswith(f"{name} "))
     return float(line.split()[1])
 
 
 def wait_until_nothing_is_held(client: Client) -> None:
     """Requests of clients that hung up may still be under way."""
     deadline = time.monotonic() + 10
-    while held := held_bytes(client):
+    while held := figure(client, "petclassify_held_bytes"):
         assert time.monotonic() < deadline, held
         time.sleep(0.02)
 
@@ -364,7 +364,7 @@ def test_memory_for_bodies_is_shared(start_server: Start, photo: bytes) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(photo)}\r\n\r\n"
     with closing(connect(client)) as unfinished:
         unfinished.sendall(head.encode() + photo[:5000])
-        while held_bytes(client) < 5000:
+        while figure(client, "petclassify_held_bytes") < 5000:
             time.sleep(0.01)
         refused = client.ask("/predict", photo)
         assert (refused.status, refused.json["error"]["kind"]) == (503, "busy")

@@ -135,3 +135,10 @@ def test_unknown_outputs_and_models_are_refused(server: Client, windows: np.ndar
     ):
         assert answer.status == 404
         assert "catsdogs" in answer.json["error"]
+
+
+def test_what_the_gate_refuses_is_said_in_the_words_of_the_protocol(server: Client) -> None:
+    for path in ("/v2", INFER):
+        answer = server.ask(path, b"{}" if path == INFER else None, host="evil.example")
+        assert answer.status == 421
+        assert isinstance(answer.json["error"], str)

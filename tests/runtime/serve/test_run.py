@@ -44,6 +44,20 @@ def test_a_signal_lets_requests_finish_and_takes_no_more(
     assert "Traceback" not in "".join(server.log)
 
 
+def test_a_signal_that_was_ignored_from_the_start_stays_so() -> None:
+    """As shells start what a script has put in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits
+    try:
+        with running_server("--model", SHIPPED) as server:
+            assert server.process is not None
+            assert server.ask("/livez").status == 200
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            assert server.ask("/readyz").status == 200
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_second_signal_ends_at_once() -> None:
     with running_server("--model", SHIPPED) as server:
         assert server.process is not None

@@ -123,6 +123,7 @@ function makeCard(file) {
   part("name").title = file.name;
   part("look").addEventListener("click", () => toggleHeat(card));
   part("again").addEventListener("click", () => {
+    element.focus(); // the button goes, and the keyboard's place is not to go with it
     part("again").hidden = true;
     card.tally.failed -= 1;
     card.tally.done -= 1;
@@ -157,14 +158,25 @@ async function classify(card) {
     fail(card, `Larger than the limit of ${Math.floor(most / 2 ** 20)} MiB: send a smaller copy.`, false);
   } else {
     try {
+      await card.file.slice(0, 1).arrayBuffer();
+    } catch {
+      fail(card, "The file can no longer be read.", true);
+      finish(card);
+      return;
+    }
+    try {
       const answer = await post("predict", card.file);
       const said = await answer.json();
       if (answer.ok) succeed(card, said);
-      else fail(card, sentence(said.error?.message ?? `status ${answer.status}`), answer.status >= 500);
+      else fail(card, sentence(said.error?.message ?? `status ${answer.status}`), answer.status >= 500 || answer.status === 408);
     } catch {
       fail(card, "The server cannot be reached.", true);
     }
   }
+  finish(card);
+}
+
+function finish(card) {
   card.tally.done += 1;
   if (card.tally === tally) showTally();
 }
