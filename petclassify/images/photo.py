@@ -39,6 +39,7 @@ from petclassify.images.opening import (
     max_pixels_of,
     opened,
 )
+from petclassify.images.png_clear import widen_clear_value
 from petclassify.images.png_sums import check_sums
 from petclassify.images.rgb import to_rgb
 
@@ -73,6 +74,7 @@ def read_image(source: Path | bytes, shortest_side: int | None = None) -> Image.
             image.draft(None, (2 * shortest_side, 2 * shortest_side))
         if isinstance(image, PngImageFile):
             check_sums(cast("BinaryIO", image.fp))
+            widen_clear_value(image)
         image.load()
         orientation, rgb = _orientation(image), to_rgb(_reduced(image, shortest_side))
         image.close()
@@ -131,6 +133,8 @@ def upright_rgb_of(image: Image.Image) -> Image.Image:
     """
     with faults_named(None):
         check_size(image.size)
+        if isinstance(image, PngImageFile):
+            widen_clear_value(image)
         image.load()
         return _turned(to_rgb(image), _orientation(image))
 

@@ -5,6 +5,8 @@ Decisions:
   which libtiff maps into memory.
 - libtiff gives numbers in the machine's own byte order. Pillow knows that of unsigned 16 bits;
   other deep grey of a big-endian file it would swap once more, into noise.
+- Palettes have 16 bits a number. Some old programs wrote 8, of which Pillow would take the high
+  byte: black. Where none has more, they are taken for 8, as libtiff's own tools do.
 - libtiff prints what it finds wrong on stderr, beside the exception that Pillow raises.
   Pillow offers no switch, so libtiff's own is used (its manual, TIFFError(3): a NULL handler
   prints nothing). Where the symbol is not to be had, as on Windows, the lines stay.
@@ -17,9 +19,10 @@ import functools
 import os
 from typing import BinaryIO
 
-from PIL import _imaging
+from PIL import ImagePalette, _imaging
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    COLORMAP,
     IMAGELENGTH,
     IMAGEWIDTH,
     PLANAR_CONFIGURATION,
@@ -58,6 +61,7 @@ def check_tiff(stream: BinaryIO, image: TiffImageFile, codec: str) -> None:
     _keep_libtiff_quiet()
     _check_planes(image, codec)
     _check_signs(image)
+    _take_narrow_palette(image)
     if codec == "raw":
         _check_whole(image)
     if codec == "libtiff":
@@ -66,10 +70,21 @@ def check_tiff(stream: BinaryIO, image: TiffImageFile, codec: str) -> None:
 
 
 def _check_planes(image: TiffImageFile, codec: str) -> None:
-    """Refuse deep colour in a plane for each channel, of which Pillow reads every other byte."""
-    in_planes = image.tag_v2.get(PLANAR_CONFIGURATION) == _IN_PLANES
-    deep = max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8
-    if in_planes and deep and codec == "raw" and len(image.getbands()) > 1:
+    """Refuse, of pictures in a plane for each channel, what Pillow reads wrong.
+
+    Of deep colour it reads every other byte, of two planes, grey and alpha, the first alone:
+    nothing would be opaque.
+    """
+    channels = len(image.getbands())
+    if image.tag_v2.get(PLANAR_CONFIGURATION) != _IN_PLANES or channels == 1:
+        return
+    if channels == 2:
+        raise ImageError(
+            ImageFault.NOT_AN_IMAGE,
+            "a TIFF of a kind that is not read: its grey and its alpha lie in planes. "
+            "Save it with its channels interleaved",
+        )
+    if max(image.tag_v2.get(BITSPERSAMPLE, (1,))) > 8 and codec == "raw":
         raise ImageError(
             ImageFault.NOT_AN_IMAGE,
             "a TIFF of a kind that is not read: its colours lie in planes of more than 8 bits. "
@@ -105,6 +120,12 @@ def _check_whole(image: TiffImageFile) -> None:
             ImageFault.TOO_LARGE,
             f"strips or tiles for its pixels more than {MAX_TIMES_COVERED} times over",
         )
+
+
+def _take_narrow_palette(image: TiffImageFile) -> None:
+    numbers = image.tag_v2.get(COLORMAP, ())
+    if image.palette is not None and numbers and max(numbers) <= 0xFF:
+        image.palette = ImagePalette.raw("RGB;L", bytes(numbers))
 
 
 def _take_native_order(image: TiffImageFile) -> None:

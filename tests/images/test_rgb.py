@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from petclassify.errors import ImageError, ImageFault
-from petclassify.images.photo import read_image
+from petclassify.images.photo import read_image, upright_rgb_of
 from tests.images.hostile import png, png_chunk
+from tests.images.test_tiff_directory import SHORT, tiff
 
 SIDE = 16
 RAMP = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)
@@ -100,6 +103,29 @@ def test_deep_colour_in_planes_which_pillow_mixes_up_is_refused() -> None:
     np.testing.assert_array_equal(np.asarray(read), np.stack([RAMP] * 3, axis=-1))
 
 
+@pytest.mark.parametrize("unit", [1, 257], ids=["of 8 bits", "of 16 bits"])
+@pytest.mark.attack("Equal pixels")
+def test_a_palette_means_the_same_in_eight_bits_as_in_sixteen(unit: int) -> None:
+    colours = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 128)])
+    tags = {tag: (SHORT, [value]) for tag, value in ((256, 256), (257, 3), (258, 8), (259, 1))}
+    tags |= {262: (SHORT, [3]), 273: (SHORT, [16]), 277: (SHORT, [1]), 278: (SHORT, [3])}
+    tags |= {320: (SHORT, [int(number) * unit for number in colours.ravel()])}
+    read = np.asarray(read_image(tiff(tags, pixels=bytes(range(256)) * 3)))
+    np.testing.assert_array_equal(read[0], colours.T)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.attack("Equal pixels")
+def test_grey_and_alpha_in_planes_of_which_pillow_reads_the_first_are_refused(
+    compressed: bool,
+) -> None:
+    plane = np.full((SIDE, SIDE), 255, np.uint8).tobytes()
+    planes = [zlib.compress(plane) if compressed else plane] * 2
+    with pytest.raises(ImageError, match="its grey and its alpha lie in planes") as refused:
+        read_image(tiff_of(planes, 8, t262=1, t259=8 if compressed else 1, t338=2))
+    assert refused.value.kind == ImageFault.NOT_AN_IMAGE
+
+
 @pytest.mark.parametrize("planes", [1, 3])
 @pytest.mark.attack("Photos")
 def test_a_tiff_without_its_last_strips_is_damaged(planes: int) -> None:
@@ -121,3 +147,36 @@ def test_the_transparent_value_of_a_grey_png_lies_over_white(bits: int) -> None:
     expected = RAMP.copy()
     expected[3, 5] = 255
     np.testing.assert_array_equal(read[..., 0], expected)
+
+
+def _over_white_by_pillow(content: bytes) -> np.ndarray:
+    """What `upright_rgb_of` makes of a PNG that its user opened."""
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(upright_rgb_of(image))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.attack("Equal pixels")
+def test_the_transparent_value_of_few_bits_of_grey_lies_over_white(bits: int) -> None:
+    most, clear = (1 << bits) - 1, (1 << bits) // 2 - 1
+    values = RAMP % (most + 1)
+    expanded = (values[..., None] >> np.arange(bits)[::-1] & 1).reshape(SIDE, -1).astype(np.uint8)
+    data = b"".join(b"\0" + row.tobytes() for row in np.packbits(expanded, axis=1))
+    key = png_chunk(b"tRNS", struct.pack(">H", clear))
+    content = png(SIDE, SIDE, bits=bits, kind=0, data=data, extra=key)
+    expected = np.where(values == clear, 255, values * (255 // most))
+    np.testing.assert_array_equal(np.asarray(read_image(content))[..., 0], expected)
+    np.testing.assert_array_equal(_over_white_by_pillow(content)[..., 0], expected)
+
+
+@pytest.mark.attack("Equal pixels")
+def test_the_transparent_colour_of_sixteen_bits_lies_over_white_and_no_other_does() -> None:
+    grey, black = 0x8000, 0
+    values = np.full((SIDE, SIDE, 3), black)
+    values[: SIDE // 2] = grey
+    data = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+    key = png_chunk(b"tRNS", struct.pack(">HHH", grey, grey, grey))
+    content = png(SIDE, SIDE, bits=16, kind=2, data=data, extra=key)
+    expected = np.where(values == grey, 255, 0)
+    np.testing.assert_array_equal(np.asarray(read_image(content)), expected)
+    np.testing.assert_array_equal(_over_white_by_pillow(content), expected)

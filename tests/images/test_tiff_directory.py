@@ -17,11 +17,17 @@ SHORT, LONG, RATIONAL, BYTE = 3, 4, 5, 1
 PIXELS = b"abc"
 
 
-def tiff(tags: dict[int, tuple[int, list[int]]], order: str = "<", *, big: bool = False) -> bytes:
-    """A TIFF of these tags and PIXELS, which lie at 16; a fraction is its value over 1."""
+def tiff(
+    tags: dict[int, tuple[int, list[int]]],
+    order: str = "<",
+    *,
+    big: bool = False,
+    pixels: bytes = PIXELS,
+) -> bytes:
+    """A TIFF of these tags and pixels, which lie at 16; a fraction is its value over 1."""
     word = "Q" if big else "L"
     signs = {SHORT: "H", LONG: "L", BYTE: "B"}
-    body = bytearray(16) + PIXELS
+    body = bytearray(16) + pixels
     rows = b""
     for tag, (kind, values) in sorted(tags.items()):
         if kind == RATIONAL:
