@@ -236,9 +236,10 @@ class Fit:
 def _require_finite(loss: float, number: int, step: int | None) -> None:
     if not math.isfinite(loss):
         where = f"epoch {number}" if step is None else f"epoch {number}, step {step}"
+        before = "The state of the epoch before is kept in the run folder. " if number > 1 else ""
         raise DivergedError(
-            f"training diverged: the loss is {loss} in {where}. The state of the epoch before "
-            "is kept in the run folder. Try a lower --lr, or --clip-grad 1"
+            f"training diverged: the loss is {loss} in {where}. {before}Try a lower --lr, or "
+            "--clip-grad 1"
         )
 
 

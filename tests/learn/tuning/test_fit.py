@@ -293,12 +293,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
         state.save(path)
         state.weights["head.bias"].fill_(torch.nan)
 
-    with pytest.raises(DivergedError, match="the loss is nan in epoch 2, step 1"):
+    with pytest.raises(
+        DivergedError, match="the loss is nan in epoch 2, step 1. The state of the epoch before"
+    ):
         fit(keep_and_spoil)
     state = load_state(path)
     assert state is not None
     assert len(state.epochs) == 1
     assert torch.isfinite(state.weights["head.bias"]).all()
+
+
+def test_a_first_epoch_that_diverges_leaves_no_state_and_promises_none(
+    fit: Callable[..., Fitted],
+) -> None:
+    with pytest.raises(DivergedError, match=r"in epoch 1, step \d+\. Try a lower --lr"):
+        fit(lr=1e30, clip_grad=0.0)
 
 
 def test_a_batch_too_small_for_norms_is_refused(fit: Callable[..., Fitted]) -> None:
