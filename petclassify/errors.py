@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
+_LONGEST_LINE = 400  # characters of another library's words in a message
+
 
 class ExitCode(IntEnum):
     """The exit codes of the command line."""
@@ -103,8 +105,9 @@ class ImageError(PetclassifyError):
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text that is not empty, for messages of one line.
 
-    With the next one, if the first only announces it.
+    With the next one, if the first only announces it. A file may make it name a megabyte.
     """
     lines = filter(None, (line.strip() for line in str(error).splitlines()))
     first = next(lines, type(error).__name__)
-    return f"{first} {next(lines, '')}".strip() if first.endswith(":") else first
+    told = f"{first} {next(lines, '')}".strip() if first.endswith(":") else first
+    return told if len(told) <= _LONGEST_LINE else f"{told[:_LONGEST_LINE]} ..."

@@ -35,6 +35,7 @@ Forward = Callable[[Pixels], Features]
 ENGINE_PACKAGES = ("timm", "torch", "onnxruntime", "openvino")  # that decide what features come out
 MIN_COSINE = 0.99
 RACE_PHOTOS = 8
+_LARGEST = 1e12  # of a feature: squares of it are summed in float32, over photos too
 _PROCESSORS = (Path("/proc/cpuinfo"), Path("/sys/devices/system/cpu/possible"))  # of Linux
 
 
@@ -104,9 +105,11 @@ def _try(name: str, build: Callable[[], Forward], pixels: Pixels) -> _Tried | No
 
 
 def require_finite(features: Features) -> None:
-    """Raise ModelError for features that hold what is no number."""
+    """Raise ModelError for features that hold what is no number, or whose squares would be none."""
     if not np.isfinite(features).all():
         raise _useless("not finite numbers")
+    if np.abs(features).max() > _LARGEST:
+        raise _useless(f"larger than {_LARGEST:g}")
 
 
 def _useless(what: str) -> ModelError:
@@ -147,10 +150,12 @@ def _timed(run: Forward, pixels: Pixels) -> float:
 
 
 def _least_cosine(features: Features, expected: Features) -> float:
-    features, expected = features.reshape(len(features), -1), expected.reshape(len(expected), -1)
-    products = np.sum(features * expected, axis=1)
-    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(expected, axis=1)
-    return float(np.min(products / np.maximum(lengths, 1e-12)))
+    """In float64, which squares of float32 neither leave nor sink to nothing in."""
+    rows, right = (each.reshape(len(each), -1).astype(np.float64) for each in (features, expected))
+    products = np.sum(rows * right, axis=1)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(right, axis=1)
+    both_zero = ~rows.any(axis=1) & ~right.any(axis=1)  # as of a black photo: they agree
+    return float(np.min(np.where(both_zero, 1.0, products / np.where(lengths, lengths, 1.0))))
 
 
 def _builders(module: nn.Module, pixels_shape: tuple[int, ...]) -> dict[str, Callable[[], Forward]]:

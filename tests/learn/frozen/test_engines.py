@@ -56,6 +56,28 @@ def test_weights_of_nothing_but_zeros_are_refused(pixels: np.ndarray) -> None:
         engines.fastest_engine(Empty().eval(), pixels)
 
 
+class Scaled(torch.nn.Module):
+    """Gives the mean colour of a photo, times something; nothing for the first of a batch."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = images.float().mean(dim=(1, 2)) * self.factor
+        return features * (torch.arange(len(images)) > 0).float().unsqueeze(1)
+
+
+def test_tiny_features_and_a_photo_without_any_are_raced_as_others(pixels: np.ndarray) -> None:
+    engine = engines.fastest_engine(Scaled(1e-25).eval(), pixels)
+    assert engine.images_per_second > 0
+
+
+def test_weights_of_features_too_large_to_square_are_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="larger than 1e\\+12"):
+        engines.fastest_engine(Scaled(1e20).eval(), pixels)
+
+
 @pytest.mark.parametrize("prefer", [None, "broken"])
 def test_an_engine_that_gives_no_numbers_loses(
     backbone: Backbone, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch, prefer: str | None

@@ -301,6 +301,13 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
     assert torch.isfinite(state.weights["head.bias"]).all()
 
 
+def test_a_first_epoch_that_diverges_leaves_no_state_and_promises_none(
+    fit: Callable[..., Fitted],
+) -> None:
+    with pytest.raises(DivergedError, match=r"in epoch 1, step \d+\. Try a lower --lr"):
+        fit(lr=1e30, clip_grad=0.0)
+
+
 def test_a_batch_too_small_for_norms_is_refused(fit: Callable[..., Fitted]) -> None:
     with pytest.raises(UsageError, match="2 photos per step are needed"):
         fit(unfreeze="all", pretrained=False, batch_size=1)
