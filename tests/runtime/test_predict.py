@@ -272,6 +272,9 @@ def test_the_model_last_trained_here_is_the_default(
     Path("models/latest").unlink()
     Path("models/latest").write_text("mine\n")
     assert f"model: {Path('models/mine/model.onnx')}" in petclassify("predict", photo).err
+    shutil.rmtree("models/mine")
+    told = petclassify("predict", photo).err
+    assert f"{SHIPPED}, which ships: models/latest names no model" in told
 
 
 def test_a_model_that_is_none_is_refused(petclassify: Run, photo: Path) -> None:
