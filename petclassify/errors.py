@@ -97,6 +97,10 @@ class ImageError(PetclassifyError):
         self.reason = reason
         self.path = path
 
+    def alone(self) -> ImageError:
+        """The fault without the frames that it came through, which hold the photo: for keeping."""
+        return ImageError(self.kind, self.reason, self.path)
+
     def __reduce__(self) -> tuple[type[ImageError], tuple[ImageFault, str, Path | None]]:
         """Let it travel between processes, which an exception's own arguments do not allow."""
         return ImageError, (self.kind, self.reason, self.path)

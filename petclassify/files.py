@@ -69,9 +69,21 @@ def replaceable(path: Path) -> Path:
     with disk_faults_named(path):
         if (os.path.exists(given) or os.path.lexists(path)) and not os.path.isfile(given):  # noqa: PTH110, PTH113
             raise EnvironmentFault(f"{given}: cannot be written, it is no regular file")
+        if _is_printed_to(path):
+            raise EnvironmentFault(
+                f"{given}: cannot be replaced, stdout or stderr goes there. Name another file"
+            )
         if not path.parent.is_dir():
             raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     return path
+
+
+def _is_printed_to(path: Path) -> bool:
+    """Whether a shell sent stdout or stderr to this file, as behind /dev/stdout; it may append."""
+    with suppress(OSError):
+        status = path.stat()
+        return any(os.path.samestat(status, os.fstat(descriptor)) for descriptor in (1, 2))
+    return False
 
 
 @contextmanager

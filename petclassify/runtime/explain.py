@@ -157,7 +157,7 @@ def explain_photos(
         try:
             explanation = explain(content_of(place))
         except ImageError as error:
-            yield Scored(name, error)
+            yield Scored(name, error.alone())
             continue
         path = _free_path(out, "stdin" if is_stdin(name) else Path(name).stem, taken)
         taken.add(path)

@@ -111,19 +111,25 @@ def score_batch(
         EnvironmentFault: there is not enough memory for it.
 
     """
-    faults: list[ImageError | None] = []
-    pixels = []
-    for photo in photos:
-        try:
-            if isinstance(photo, np.ndarray):
-                pixels.append(photo)
-            else:
-                pixels.append(classifier.pixels(content_of(photo)))
-            faults.append(None)
-        except ImageError as error:
-            faults.append(error)
+    windows = [_window(classifier, photo) for photo in photos]
+    pixels = [window for window in windows if not isinstance(window, ImageError)]
     found = zip(*classifier.run(np.stack(pixels)), strict=True) if pixels else iter(())
-    return [fault or classifier.describe(*next(found)) for fault in faults]
+    return [
+        window if isinstance(window, ImageError) else classifier.describe(*next(found))
+        for window in windows
+    ]
+
+
+def _window(
+    classifier: Classifier, photo: Source | NDArray[np.uint8]
+) -> NDArray[np.uint8] | ImageError:
+    """What the network sees of a photo, or why it sees nothing."""
+    if isinstance(photo, np.ndarray | ImageError):
+        return photo
+    try:
+        return classifier.pixels(content_of(photo))
+    except ImageError as error:
+        return error.alone()
 
 
 def content_of(source: Source) -> Path | bytes:

@@ -335,6 +335,25 @@ def test_a_pipe_behind_a_link_is_named_as_what_cannot_be_replaced(
     assert done.stderr == f"error: {tmp_path / name}: cannot be written, it is no regular file\n"
 
 
+def test_a_file_that_the_shell_appends_to_is_not_replaced(photo: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("of yesterday\n")
+    command = ["predict", str(photo), "--model", str(SHIPPED), "--format", "csv"]
+    with log.open("a") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "petclassify", *command, "--output", "/dev/stdout"],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert log.read_text() == "of yesterday\n"
+    assert done.returncode == ExitCode.ENVIRONMENT
+    assert done.stderr == (
+        "error: /dev/stdout: cannot be replaced, stdout or stderr goes there. Name another file\n"
+    )
+
+
 def test_output_never_replaces_a_photo_of_a_folder_through_a_link(
     petclassify: Run, photo: Path, tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def decoded_ahead(
         try:
             pixels = read_pixels(path, resize)
         except ImageError as error:
-            return digest, error
+            return digest, error.alone()
         if digest_photo(path) != digest:  # else the cache would be wrong for good
             return digest, ImageError(ImageFault.UNREADABLE, "changed while it was read", path)
         return digest, pixels

@@ -185,4 +185,4 @@ class Batcher:
             with self.budget.taken(count_decoded_pixels(photo, shortest_side)):
                 return self._classifier.pixels(photo)
         except ImageError as error:
-            return error
+            return error.alone()

@@ -68,8 +68,8 @@ def listen(host: str, port: int) -> socket.socket:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             why = "the port is taken. Give another --port; 0 takes any free one"
         else:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            why = f"{str(reason).lower()}. Give another --host or --port"
+            reason = str(getattr(error, "strerror", error)).partition(" (while ")[0]
+            why = f"{reason.lower()}. Give another --host or --port"
         raise EnvironmentFault(f"cannot listen on {host}, port {port}: {why}") from error
     # asyncio does this only for sockets that name their protocol. Connections inherit it;
     # without it each answer waits 40 ms for the client's acknowledgement of its head.

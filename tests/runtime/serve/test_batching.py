@@ -203,3 +203,11 @@ def test_a_photo_larger_than_the_budget_takes_it_whole_and_gives_it_back() -> No
         raise ImageError(ImageFault.DAMAGED, "damaged")
     with budget.taken(100):
         pass
+
+
+def test_why_a_photo_is_refused_does_not_keep_its_bytes(make: Make) -> None:
+    """A caught error holds them by its frames: refused bodies filled a gigabyte."""
+    (outcome,) = make(1).submit([b"no photo"])
+    refused = outcome.result(30)
+    assert isinstance(refused, ImageError)
+    assert (refused.__traceback__, refused.__context__) == (None, None)

@@ -127,6 +127,7 @@ def test_a_host_that_is_not_here_is_one_line(petclassify: Run, host: str) -> Non
     assert done.code == ExitCode.ENVIRONMENT
     assert len(errors) == 1, done.err
     assert "Traceback" not in done.err
+    assert "while attempting" not in done.err  # Python's own words, with a tuple
 
 
 def test_a_refused_model_is_one_line(petclassify: Run, tmp_path: Path) -> None:
