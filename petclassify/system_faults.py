@@ -37,8 +37,10 @@ _NO_TEMPORARY_FOLDER = "No usable temporary directory"  # in the words of Python
 _NO_MEMORY = re.compile(
     "allocate memory|out of memory|bad_alloc|bad allocation|failed to map segment", re.IGNORECASE
 )
-_NO_NUMBER = re.compile(
+_UNREADABLE = re.compile(
     r"(?:invalid literal for int\(\) with base \d+|could not convert string to float): '(.+)'"
+    r"|\s*Invalid log settings: (.+), must be .*",  # torch's
+    re.DOTALL,
 )
 
 
@@ -72,13 +74,13 @@ def fault_of_system(error: Exception) -> PetclassifyError | None:
 
 
 def _fault_of_variable(message: str) -> EnvironmentFault | None:
-    refused = _NO_NUMBER.fullmatch(message)
-    names = [name for name, value in os.environ.items() if refused and value == refused[1]]
+    refused = _UNREADABLE.fullmatch(message)
+    names = [name for name, value in os.environ.items() if refused and value in refused.groups()]
     if not names:
         return None
     return EnvironmentFault(
-        f"the environment variable {names[0]} is {os.environ[names[0]]!r}, where a library needs "
-        "a number. Set it to one, or unset it"
+        f"the environment variable {names[0]} is {os.environ[names[0]]!r}, which a library cannot "
+        "read. Set it to what it takes, mostly a number, or unset it"
     )
 
 
