@@ -32,7 +32,7 @@ from petclassify.learn.head.familiarity import (
 from petclassify.learn.head.logistic import Head, HeadSearch, fit_head, search_head
 from petclassify.learn.progress import track
 from petclassify.learn.tuning.batches import chunks
-from petclassify.learn.tuning.finetune import BestEpoch, FineTuned
+from petclassify.learn.tuning.finetune import FineTuned
 from petclassify.learn.tuning.views import Views, plain_views
 from petclassify.report.metrics import Metrics, measure, photo_losses
 
@@ -176,9 +176,7 @@ def clustered(dataset: Dataset) -> list[Member]:
     return [members[place] for place in spread_over_classes(labels, MAX_FITTED_PHOTOS)]
 
 
-def choose(
-    frozen: Candidate | None, tuned: FineTuned | None, start: Logits | None, val_labels: Labels
-) -> Candidate:
+def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | None) -> Candidate:
     """Take the fine-tuned network if it beat the head that it started from, on val.
 
     Both calibrated, as they would ship: before that, a head may lose by its sureness alone.
@@ -187,7 +185,6 @@ def choose(
         frozen: the frozen network; None from random weights.
         tuned: the fine-tuned one; None where nothing was.
         start: (N, classes), what the head that it started from says of val; None likewise.
-        val_labels: (N,).
 
     """
     if tuned is None or tuned.best is None:
@@ -196,19 +193,25 @@ def choose(
             head_loss, *epochs = tuned.state.val_losses
             _tell_that_the_head_ships(min(epochs), head_loss)
         return frozen
-    candidate = _tuned_candidate(tuned.best)
+    best = tuned.best
+    of_val = [member.split == "val" for member in best.members]
+    labels = np.array([member.label for member in best.members])[of_val]
     if frozen is not None and start is not None:
-        of_val = [member.split == "val" for member in tuned.best.members]
-        losses = [
-            _calibrated_loss(logits, val_labels) for logits in (tuned.best.logits[of_val], start)
-        ]
+        losses = [_calibrated_loss(logits, labels) for logits in (best.logits[of_val], start)]
         if losses[0] >= losses[1]:
             _tell_that_the_head_ships(*losses)
             return frozen
-    log.info("epoch %d ships: the least validation loss", tuned.best.number)
-    if len(val_labels) < ENOUGH_JUDGES:
-        log.warning("only %d validation photos chose it, which is little to go by", len(val_labels))
-    return candidate
+    log.info("epoch %d ships: the least validation loss", best.number)
+    if len(labels) < ENOUGH_JUDGES:
+        log.warning("only %d validation photos chose it, which is little to go by", len(labels))
+    return Candidate(
+        extractor=best.extractor,
+        head=best.head,
+        calibration=fit_calibration(best.logits[of_val], labels),
+        is_tuned=True,
+        members=best.members,
+        logits=best.logits,
+    )
 
 
 def _calibrated_loss(logits: Logits, labels: Labels) -> float:
@@ -221,18 +224,4 @@ def _tell_that_the_head_ships(loss: float, head_loss: float) -> None:
         "fine-tuning did not beat the frozen head on validation (loss %.4f, the head's %.4f): "
         "the head's model ships",
         *(loss, head_loss),
-    )
-
-
-def _tuned_candidate(best: BestEpoch) -> Candidate:
-    val = np.array([member.split == "val" for member in best.members])
-    labels = np.array([member.label for member in best.members])
-    calibration = fit_calibration(best.logits[val], labels[val])
-    return Candidate(
-        extractor=best.extractor,
-        head=best.head,
-        calibration=calibration,
-        is_tuned=True,
-        members=best.members,
-        logits=best.logits,
     )

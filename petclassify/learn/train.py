@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from petclassify.arrays import Logits
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
@@ -135,8 +133,7 @@ def _train_into(
         watch.add("fine-tuning", tuned.earlier_seconds)
         if frozen is not None and start.head is not None:
             rival = logits_on_val(dataset, frozen, start.head)
-    val_labels = np.array([member.label for member in dataset.of("val")])
-    shipped = choose(head, tuned, rival, val_labels)
+    shipped = choose(head, tuned, rival)
     with watch.stage("familiarity"):
         familiarity = familiarity_of(shipped, dataset, frozen, backbone.resize, config.seed)
     metrics = shipped.metrics(dataset.class_names)

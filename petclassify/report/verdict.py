@@ -2,7 +2,8 @@
 
 A report that only lists figures leaves the reader to guess what they are worth. The rules here
 are few and stand in the open: each is a sentence with the figure that it rests on. "Yes" is
-said where at least nine in ten are right with 95 % confidence, and no rule has anything to say.
+said where at least nine in ten are right with 95 % confidence, and no rule has anything to say;
+"Not yet" where it is not shown to do better than chance, or knows less than half of the photos.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MIN_ACCURACY = 0.9
 ENOUGH_PHOTOS = 200  # below, accuracy is known to within several points only
 MAX_ECE = 0.05
 MIN_KNOWN = 0.95
+MIN_KNOWN_AT_ALL = 0.5
 SURE = 0.9
 
 
@@ -98,6 +100,11 @@ def _failures(judged: Judged) -> Iterator[str]:
             f"its accuracy may be as low as {percent(low)}: that it has learned anything is not "
             "shown."
         )
+    if judged.known.mean() < MIN_KNOWN_AT_ALL:
+        yield (
+            f"It calls {percent(1 - judged.known.mean())} of these photos unknown: they are unlike "
+            "those that it learned from."
+        )
 
 
 def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
@@ -116,7 +123,7 @@ def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
     yield from _weak_classes(judged)
     if metrics.ece > max(MAX_ECE, ece_by_chance(judged.probabilities)):
         yield f"Its probabilities are off by {percent(metrics.ece)} on average."
-    if judged.known.mean() < MIN_KNOWN:
+    if MIN_KNOWN_AT_ALL <= judged.known.mean() < MIN_KNOWN:
         yield f"It calls {percent(1 - judged.known.mean())} of these photos unknown, which is many."
 
 

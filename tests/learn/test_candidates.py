@@ -47,5 +47,5 @@ def test_the_tuned_network_ships_if_it_beats_the_head_as_both_would_ship(
     best = BestEpoch(1, extractor, head, members, np.stack([-margins, margins], axis=1))
     state = FitState((), (), math.inf, "fp32", None, "", {}, {}, {}, {})
     frozen = Candidate(extractor, head, UNCALIBRATED, False, members, start)
-    shipped = choose(frozen, FineTuned(state, 0.1, 0.0, best), start, labels)
+    shipped = choose(frozen, FineTuned(state, 0.1, 0.0, best), start)
     assert shipped.is_tuned == is_tuned

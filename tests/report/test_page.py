@@ -82,6 +82,13 @@ def test_the_answer_is_no_for_a_model_that_learned_nothing() -> None:
     assert "that it has learned anything is not shown" in verdict.cautions[0]
 
 
+def test_the_answer_is_no_for_photos_that_it_mostly_does_not_know() -> None:
+    verdict = reach_verdict(judged(hits=490, misses=10, unknown=260), HeldOut.UNTOLD, ())
+    assert verdict.answer == Answer.NO
+    assert len(verdict.cautions) == 1
+    assert "calls 52.0 % of these photos unknown: they are unlike those" in verdict.cautions[0]
+
+
 def test_the_answer_is_yes_where_nothing_speaks_against_it() -> None:
     verdict = reach_verdict(judged(hits=490, misses=10), HeldOut.TEST, ())
     assert verdict.answer == Answer.YES

@@ -89,6 +89,8 @@ def _quantise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
         )
         if cosine >= MIN_COSINE:
             break
+    if cosine < MIN_COSINE:
+        log.info("int8: so much is not reached; whether it is good enough, its answers say")
     return _as_model_file(quantised, model, features)
 
 
