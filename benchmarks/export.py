@@ -89,7 +89,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = TrainConfig(given.data, out=folder / "run", cache=given.cache)
-        train(config, check_request(config))
+        index = check_request(config)
+        train(config, index)
         files, seconds = [], []
         for form in FORMS:
             start = time.perf_counter()
@@ -102,7 +103,7 @@ def main() -> None:
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for row in zip(files, seconds, one, two, strict=True):
             file, made_s, *per_second = row
-            judged = evaluate(given.data, file).judged
+            judged = evaluate(index, file).judged
             print(
                 f"| {file.name} | {file.stat().st_size / 1e6:.2f} MB | {made_s:.0f} s | "
                 f"{per_second[0]:.0f}/s | {per_second[1]:.0f}/s | "

@@ -12,9 +12,9 @@ install  a fresh virtual environment from the package index, without pip's cache
 limit    decoding only, and the network only (see limit.py), before each training of ours.
 
 All take turns, round by round, and what is shown are medians. Every result goes to
-benchmarks/peers.json at once, with the tree of petclassify that it was measured on; the same
-command goes on where it was stopped, on the same photos and versions, and tries again what
-failed. Writes benchmarks/peers.md and benchmarks/peers.png.
+benchmarks/NAME.json at once, with the tree of petclassify that it was measured on; the same
+command goes on where it was stopped, on the same photos, versions and machine, and tries again
+what failed. Writes benchmarks/NAME.md and benchmarks/NAME.png; another machine, another name.
 A round of trainings takes about half an hour on two cores; the installs need 15 GB of disk.
 """
 
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import CommandFailed, Kept, end_with_children, machine, run
-from peers_page import HERE, Results, table_rows, write_page
+from peers_page import Results, table_rows, write_page
 from peers_picture import draw
 from systems import (
     INSTALLED,
@@ -51,7 +51,7 @@ from systems import (
 
 import petclassify
 
-RAW = Path(__file__).with_suffix(".json")
+HERE = Path(__file__).parent
 ROUNDS = {"train": 3, "predict": 5, "folder": 3, "install": 1}
 Found = dict[str, Any]
 
@@ -157,13 +157,16 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=500.0, help="Seconds of a peer's training.")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "peers")
     parser.add_argument("--page", action="store_true", help="Measure nothing, write the page.")
+    parser.add_argument("--name", default="peers", help="Of the page and of what lies beside it.")
     given = parser.parse_args()
     end_with_children()
+    page = HERE / f"{given.name}.md"
+    raw = page.with_suffix(".json")
     bench = Bench(given.data.resolve(), given.work.resolve(), given.budget)
     if given.page:
-        show(Results(json.loads(RAW.read_text())))
+        show(Results(json.loads(raw.read_text())), page)
         return
-    kept = Kept(RAW, about(bench))
+    kept = Kept(raw, about(bench))
     for part in given.only or PARTS:
         systems, measure = PARTS[part]
         for number in range(given.rounds or ROUNDS[part]):
@@ -171,13 +174,13 @@ def main() -> None:
                 if not given.systems or system in given.systems:
                     key = [part, system, number]
                     kept.measure(key, partial(measure_on_tree, measure, bench, system, number))
-    show(Results(kept.content))
+    show(Results(kept.content), page)
 
 
-def show(results: Results) -> None:
+def show(results: Results, page: Path) -> None:
     """Write the page and the picture, and print the page."""
-    draw(results, table_rows(results), HERE / "peers.png")
-    print(write_page(results))
+    draw(results, table_rows(results), page.with_suffix(".png"))
+    print(write_page(results, page))
 
 
 def measure_on_tree(

@@ -1,4 +1,4 @@
-"""What `peers.py` found, as a table with every command: peers.md."""
+"""What `peers.py` found, as a table with every command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from measuring import failures, load_line
 from systems import FULL, INSTALLED, OURS, PEERS, PREDICTING, TRAINED, TUNED
 
-HERE = Path(__file__).parent
 GOAL = 0.99
 COLUMNS = [OURS, TUNED, *PEERS]
 TIMM, SAME_AS_TIMM = "timm + torch", "tutorial, all layers"
@@ -120,8 +119,8 @@ class Results:
         return list(by_key.items())
 
 
-def write_page(results: Results) -> str:
-    """Write peers.md; returns the text."""
+def write_page(results: Results, page: Path) -> str:
+    """Write the page beside its picture; returns the text."""
     rows = table_rows(results)
     text = "\n".join(
         [
@@ -141,7 +140,7 @@ def write_page(results: Results) -> str:
             "",
             *remarks(results),
             "",
-            "![accuracy over time, and what a prediction costs](peers.png)",
+            f"![accuracy over time, and what a prediction costs]({page.stem}.png)",
             "",
             "A curve is the round whose time lies in the middle of a system's rounds, as it was; "
             "the table's figures are medians, each by itself.",
@@ -152,7 +151,7 @@ def write_page(results: Results) -> str:
             "",
         ]
     )
-    (HERE / "peers.md").write_text(text)
+    page.write_text(text)
     return text
 
 
