@@ -36,7 +36,7 @@ ROWS = """\
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "2"])
 def test_what_the_tests_try_and_lose_reaches_the_page(tmp_path: Path, workers: str) -> None:
     hooks = "from tests.conftest import pytest_addoption, pytest_configure\n"
     (tmp_path / "conftest.py").write_text(hooks)

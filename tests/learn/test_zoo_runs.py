@@ -27,7 +27,7 @@ from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_file import parse_model
 from tests.conftest import Outcome
 
-SLOW = ["vgg13", "vgg16", "vgg19", *(name for name in NETWORKS if "densenet121_" in name)]
+SLOW = ["vgg11", "vgg13", "vgg16", "vgg19", *(name for name in NETWORKS if "densenet121_" in name)]
 ALL = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NETWORKS]
 
 

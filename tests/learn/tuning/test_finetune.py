@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
@@ -52,8 +53,12 @@ def network_of(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "checkpoint.safetensors")
 
 
-def test_a_fine_tuned_run_ships_its_best_epoch(fit: Fit, weights: Path, drawn_pets: Path) -> None:
-    run = fit(unfreeze="all", epochs=3, lr=1e-3).run
+def test_a_fine_tuned_run_ships_its_best_epoch(fit: Fit, drawn_pets: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "resnet18.safetensors"  # the smaller one would not beat its head
+    torch.manual_seed(0)
+    save_file(timm.create_model("resnet18", num_classes=2).state_dict(), weights)
+    levers = {"unfreeze": "all", "epochs": 3, "lr": 1e-3}
+    run = fit(backbone="resnet18", weights=str(weights), **levers).run
     best = json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"]
     rows = epochs_of(run)
     losses = [float(row["val_loss"]) for row in rows]
@@ -72,7 +77,7 @@ def test_a_fine_tuned_run_ships_its_best_epoch(fit: Fit, weights: Path, drawn_pe
 def test_the_figures_are_those_of_what_ships_and_not_of_how_it_trained(
     fit: Fit, drawn_pets: Path
 ) -> None:
-    run = fit(unfreeze="all", epochs=3, lr=1e-3, precision="bf16").run
+    run = fit(weights="none", unfreeze="all", epochs=3, precision="bf16").run
     assert json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"]
     classifier = Classifier.load(run)
     with (run / "predictions.csv").open(newline="") as stream:
@@ -354,7 +359,11 @@ def unbroken(
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_resumes_to_the_same_end(
     unbroken: Path,
