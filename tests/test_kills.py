@@ -153,7 +153,9 @@ def command(
             arguments = ("predict", pets, "--model", SHIPPED, "--output", "rows.csv")
 
             def leave_old(folder: Path) -> None:
-                (folder / "rows.csv").write_text("path,label\nold,old\n")
+                (folder / "rows.csv").write_text(
+                    "path,label,probability,known,familiarity,\nold,old,,,,\n"
+                )
 
             yield Command(arguments, bytes_of("rows.csv"), prepare=leave_old)
         case "evaluate":

@@ -77,9 +77,11 @@ def located(data: Path, data_root: Path) -> Path:
 
 def chosen_model(model: Path | None) -> Path:
     """The model asked for, by path or as `catsdogs`, else the default, which is named on stderr."""
+    from petclassify.runtime.model_file import named_run
     from petclassify.runtime.predict import SHIPPED, default_model, shipped_model
 
     if model is not None:
+        model = named_run(model)
         is_shipped = model == Path(Path(SHIPPED).stem) and not model.exists()
         return (shipped_model() if is_shipped else None) or model
     found = default_model()

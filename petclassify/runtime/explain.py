@@ -138,15 +138,21 @@ def explain_photos(
         For each overlay its path and the prediction; for a photo that fails its name and why.
 
     Raises:
-        UsageError: the folder holds photos to explain.
+        UsageError: the folder holds photos to explain, or lies in a folder of them.
         EnvironmentFault: it cannot be written.
 
     """
     stored = next(filter(is_stored, inputs), None)
     if stored is not None:
         raise UsageError(f"{stored}: photos in object stores cannot be explained. Fetch them first")
-    photos = list(find_photos(inputs))
     folder = Path(os.path.realpath(out))  # unlike Path.resolve, it takes a link to itself
+    for given in inputs:
+        if os.path.isdir(given) and folder.is_relative_to(os.path.realpath(given)):  # noqa: PTH112
+            raise UsageError(
+                f"--out {out} lies in {given}, among the photos to explain, where the pictures "
+                "would pass for more of them. Name another"
+            )
+    photos = list(find_photos(inputs))
     for name, place in photos:
         if isinstance(place, Path) and Path(os.path.realpath(place)).parent == folder:
             raise UsageError(f"--out {out} holds {name}, which is to be explained. Name another")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnxruntime
@@ -30,6 +30,8 @@ PROBABILITIES = "probabilities"
 FAMILIARITY = "familiarity"
 HEAD_WEIGHT = "head.weight"  # the initializer, (classes, num_features)
 MAX_MODEL_BYTES = 2**31
+LATEST = "latest"  # the name under models/ of the run that finished last
+_LONGEST_NAME = 4096  # bytes, of a run folder
 _WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt"})
 
 
@@ -150,6 +152,7 @@ def file_of(model: Path) -> Path:
         ModelError: this is no place of a model file, by its name alone.
 
     """
+    model = named_run(model)
     if os.path.isdir(model):  # noqa: PTH112  # unlike Path's, it takes any place
         if not os.path.lexists(model / "model.onnx"):
             raise ModelError(
@@ -163,6 +166,20 @@ def file_of(model: Path) -> Path:
             "petclassify export RUN makes it anew"
         )
     return model
+
+
+def named_run(path: Path) -> Path:
+    """The run folder that a file called `latest` names, where links are not to be had.
+
+    Any other path is returned as it is.
+    """
+    # Unlike pathlib's, these take any text.
+    if path.name == LATEST and os.path.isfile(path):  # noqa: PTH113
+        with suppress(OSError), path.open("rb") as stream:
+            run = path.parent / os.fsdecode(stream.read(_LONGEST_NAME)).strip()
+            if os.path.isdir(run) and run != path.parent:  # noqa: PTH112
+                return run
+    return path
 
 
 def model_name(model: Path) -> str:

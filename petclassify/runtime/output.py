@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -22,6 +24,13 @@ from petclassify.terminal import coloured, padded, printable, screen_width
 Format = Literal["table", "jsonl", "csv", "parquet"]
 WriteRow = Callable[[Scored], None]
 
+# How each format begins, and what the end of a Parquet file, which lists its columns, holds.
+_OF_OURS = re.compile(
+    rb"""path,label,probability,known,familiarity,|\{"path": ".*?", "(?:label|error)": """
+    rb"|.+?  (?:[ \d.]{6}%| {7})  ."
+)
+_PARQUET, _COLUMN = b"PAR1", b"familiarity"
+_LOOKED_AT = 1 << 16  # bytes, of either end
 _BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _LIKE_IT = {".json": ".jsonl", ".tsv": ".csv", ".xls": ".csv", ".xlsx": ".csv"}
 
@@ -46,6 +55,16 @@ def chosen_format(asked: Format | None, output: Path | None) -> Format:
             "--format what it shall hold"
         )
     return asked or named or "table"
+
+
+def holds_rows(path: Path) -> bool:
+    """Whether a file holds rows that `row_writer` or `runtime.parquet` wrote, or nothing at all."""
+    with path.open("rb") as stream:
+        head = stream.read(_LOOKED_AT)
+        if not head.startswith(_PARQUET):
+            return not head or _OF_OURS.match(head) is not None
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOOKED_AT))
+        return _COLUMN in stream.read()
 
 
 def row_writer(

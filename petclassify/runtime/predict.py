@@ -13,16 +13,22 @@ from typing import Literal, TextIO
 
 import petclassify
 from petclassify.errors import ImageError, ModelError, UsageError
-from petclassify.files import disk_faults_named, written_whole
+from petclassify.files import disk_faults_named, replaceable, written_whole
 from petclassify.images.walk import is_image_name
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import file_of, parse_model, read_model, refusals_named
-from petclassify.runtime.output import Format, row_writer
+from petclassify.runtime.model_file import (
+    LATEST,
+    file_of,
+    named_run,
+    parse_model,
+    read_model,
+    refusals_named,
+)
+from petclassify.runtime.output import Format, holds_rows, row_writer
 from petclassify.runtime.photos import find_photos, is_stdin, is_stored
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, Tally, score_photos
 
 SHIPPED = "catsdogs.onnx"
-_LONGEST_NAME = 4096  # bytes, of a run folder
 _WEB = ("http://", "https://")
 
 Engine = Literal["local", "ray"]
@@ -35,10 +41,9 @@ def default_model(models: Path = Path("models")) -> Path:
         ModelError: there is neither.
 
     """
-    latest = latest_run(models)
-    # pathlib's is_file raises for a path that is too long.
-    if latest is not None and os.path.isfile(latest / "model.onnx"):  # noqa: PTH113
-        return latest / "model.onnx"
+    latest = named_run(models / LATEST) / "model.onnx"
+    if latest.is_file():
+        return latest
     if (shipped := shipped_model()) is not None:
         return shipped
     raise ModelError(f"no model under {models} and none came with the package. Give --model FILE")
@@ -49,17 +54,6 @@ def shipped_model() -> Path | None:
     package = Path(petclassify.__file__).parent
     places = (package / "shipped" / SHIPPED, package.parent / "models" / SHIPPED)
     return next(filter(Path.is_file, places), None)
-
-
-def latest_run(models: Path) -> Path | None:
-    """The run folder that models/latest names: a link, or a file where links are not to be had."""
-    latest = models / "latest"
-    if latest.is_dir():
-        return latest
-    if latest.is_file():
-        with suppress(OSError), latest.open("rb") as stream:
-            return models / os.fsdecode(stream.read(_LONGEST_NAME)).strip()
-    return None
 
 
 def predict(
@@ -136,6 +130,11 @@ def _refuse_overwriting(output: Path, read: Sequence[str | Path]) -> None:
     for path in read:
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
             raise UsageError(f"--output {output} is a file that this command reads. Name another")
+    with suppress(OSError):  # what cannot be read, cannot be written either, which is told later
+        if os.path.isfile(output) and not holds_rows(replaceable(output)):  # noqa: PTH113
+            raise UsageError(
+                f"--output {output}: is there, and holds no rows of petclassify. Name another"
+            )
 
 
 @contextmanager

@@ -221,6 +221,17 @@ def test_photos_are_never_replaced(petclassify: Run, drawn_run: Path, make_photo
     assert photo.read_bytes() == before
 
 
+def test_pictures_never_come_among_the_photos_of_a_folder(
+    petclassify: Run, drawn_run: Path, make_photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photos(Path("holiday"), count=2)
+    monkeypatch.chdir("holiday")
+    done = petclassify("explain", ".", "--model", drawn_run)
+    assert done.code == ExitCode.USAGE
+    assert "--out explained lies in ., among the photos to explain" in done.err
+    assert not Path("explained").exists()
+
+
 def test_without_maps_and_checkpoint_the_way_out_is_named(
     petclassify: Run, drawn_run: Path, drawn_pets: Path, tmp_path: Path
 ) -> None:

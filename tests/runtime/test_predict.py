@@ -272,9 +272,38 @@ def test_the_model_last_trained_here_is_the_default(
     Path("models/latest").unlink()
     Path("models/latest").write_text("mine\n")
     assert f"model: {Path('models/mine/model.onnx')}" in petclassify("predict", photo).err
+    assert petclassify("predict", photo, "--model", "models/latest").code == ExitCode.DONE
+    Classifier.load("models/latest")
     shutil.rmtree("models/mine")
     told = petclassify("predict", photo).err
     assert f"{SHIPPED}, which ships: models/latest names no model" in told
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "exclude.csv", "rows.jsonl", "table.parquet"])
+def test_output_never_replaces_a_file_that_holds_no_rows(
+    petclassify: Run, photo: Path, name: str
+) -> None:
+    contents = {
+        "notes.txt": b"cats are nice\n",
+        "exclude.csv": b"path,reason\ncats/1.jpg,no cat\n",
+        "rows.jsonl": b'{"path": "cats/1.jpg", "name": "Tom"}\n',
+        "table.parquet": b"PAR1" + bytes(100) + b"PAR1",
+    }
+    mine = Path(name)
+    mine.write_bytes(contents[name])
+    done = petclassify("predict", photo, "--model", SHIPPED, "--output", mine)
+    assert done.code == ExitCode.USAGE
+    assert f"--output {name}: is there, and holds no rows of petclassify" in done.err
+    assert mine.read_bytes() == contents[name]
+
+
+@pytest.mark.parametrize("name", ["rows.txt", "rows.csv", "rows.jsonl", "rows.parquet"])
+def test_rows_of_an_earlier_run_are_replaced(petclassify: Run, photo: Path, name: str) -> None:
+    bad = photo.with_name("bad.jpg")
+    bad.write_bytes(b"")
+    for photos in ([bad, photo], [photo], [photo, bad]):
+        done = petclassify("predict", *photos, "--model", SHIPPED, "--output", name)
+        assert f"{len(photos)} rows" in done.err
 
 
 def test_a_model_that_is_none_is_refused(petclassify: Run, photo: Path) -> None:

@@ -36,7 +36,7 @@ from petclassify.learn.tuning.fit_state import FitState
 from petclassify.report.history import Epoch
 from petclassify.report.plots import draw_epochs, draw_head_search
 from petclassify.report.predictions_table import read_predictions
-from petclassify.runtime.predict import latest_run
+from petclassify.runtime.model_file import LATEST, named_run
 
 log = logging.getLogger(__name__)
 
@@ -237,11 +237,10 @@ class RunFolder:
         """
         if self.path.resolve().parent != RUNS.resolve():
             return
-        latest, name = RUNS / "latest", self.path.resolve().name
+        latest, name = RUNS / LATEST, self.path.resolve().name
         if latest.exists() and not latest.is_symlink():
-            named = None if latest.is_dir() else latest_run(RUNS)
-            # pathlib's is_file raises for a path that is too long.
-            if named is None or not os.path.isfile(named / "config.json"):  # noqa: PTH113
+            named = named_run(latest)
+            if named == latest or not (named / "config.json").is_file():
                 log.warning(
                     "%s: kept, since it names no run; without it, it would name this", latest
                 )
