@@ -45,7 +45,7 @@ def too_few_classes(root: Path, folders: list[Path], loose_images: int = 0) -> D
     if below is not None:
         expected += f"; did you mean {below}?"
     elif loose_images:
-        expected += f"; if {root.resolve().name} is itself a class, give {_parent(root)}"
+        expected += f"; if {root.resolve().name} is a class, give what holds it, {_parent(root)}"
     found = f"found {len(folders)} class folder(s), need at least 2"
     if loose_images:
         found = f"holds {loose_images} image(s) directly, not sorted into a folder for each class"

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 BAND_PIXELS = 125_000
 
+_MAY_LEAVE_ALPHA_BLANK = {"BMP", "TGA"}
 _SIGNED = 2  # of TIFF's SampleFormat
 _WHITE_IS_ZERO = 0  # of its PhotometricInterpretation
 
@@ -71,9 +72,18 @@ def _conversion_of(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
             return grey.convert("RGB")
 
         return convert
-    if image.has_transparency_data:
+    if image.has_transparency_data and not _leaves_alpha_blank(image):
         return _over_white
     return lambda band: band.convert("RGB")
+
+
+def _leaves_alpha_blank(image: Image.Image) -> bool:
+    """Whether the fourth byte of each pixel is there for nothing, as BMP and TGA have it.
+
+    Programs that know no alpha write zeros there; every viewer shows the colours then.
+    """
+    with_alpha = image.format in _MAY_LEAVE_ALPHA_BLANK and image.getbands()[-1] == "A"
+    return with_alpha and image.getchannel("A").getextrema() == (0, 0)
 
 
 def _bands(size: tuple[int, int]) -> Iterator[Box]:

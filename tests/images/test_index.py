@@ -143,7 +143,7 @@ def test_one_level_too_high_names_the_level_below(tmp_path: Path, make_photos: M
 
 def test_one_level_too_low_names_the_parent(tmp_path: Path, make_photos: Make) -> None:
     make_photos(tmp_path / "cats")
-    assert f"give {tmp_path}" in refused(tmp_path / "cats")
+    assert f"give what holds it, {tmp_path}" in refused(tmp_path / "cats")
 
 
 def test_a_folder_of_data_sets_is_not_taken_for_classes(tmp_path: Path, make_photos: Make) -> None:

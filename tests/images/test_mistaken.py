@@ -77,9 +77,9 @@ def test_the_data_set_some_levels_below_is_found(here: Path) -> None:
 def test_a_class_folder_names_the_one_above_it_from_within_too(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "if cats is itself a class, give photos" in refused("photos/cats")
+    assert "if cats is a class, give what holds it, photos" in refused("photos/cats")
     monkeypatch.chdir(here / "photos" / "cats")
-    assert "if cats is itself a class, give .." in refused(".")
+    assert "if cats is a class, give what holds it, .." in refused(".")
 
 
 def test_folders_that_hold_folders_without_end_are_no_data_set(here: Path) -> None:

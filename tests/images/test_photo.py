@@ -98,6 +98,30 @@ def test_alpha_lies_over_white() -> None:
     assert read_image(encoded(half, "PNG")).getpixel((0, 0)) == (127, 127, 127)
 
 
+def bmp_with_alpha(alpha: int) -> bytes:
+    """Two red pixels in 32 bits, whose header says where their alpha is; the second's is told."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 32, 3, 8, 2835, 2835, 0, 0) + masks
+    header = header.ljust(108, b"\0")
+    pixels = bytes([0, 0, 200, 0, 0, 0, 200, alpha])
+    start = 14 + len(header)
+    return struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start) + header + pixels
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bmp_with_alpha(0), encoded(Image.new("RGBA", (2, 1), (200, 0, 0, 0)), "TGA")],
+    ids=["BMP", "TGA"],
+)
+def test_a_fourth_byte_that_is_zero_everywhere_is_no_alpha(content: bytes) -> None:
+    assert read_image(content).getpixel((0, 0)) == (200, 0, 0)
+
+
+def test_alpha_of_a_bitmap_that_says_something_is_kept() -> None:
+    read = read_image(bmp_with_alpha(255))
+    assert [read.getpixel((column, 0)) for column in (0, 1)] == [(255, 255, 255), (200, 0, 0)]
+
+
 def test_palette_transparency_lies_over_white() -> None:
     image = Image.new("P", (8, 8), 0)
     image.putpalette([10, 20, 30, 200, 100, 50])
