@@ -1,7 +1,7 @@
 """The process around the command line: streams, signals, exit codes.
 
 Expected failures end as one line on stderr and the exit code of their class in `errors`.
-`--debug`, anywhere on the line, shows tracebacks and times instead.
+`--debug`, anywhere on the line, shows their tracebacks and times too.
 
 Signals are handled before anything large is imported. While anything is being imported they end
 the process at once, since extension modules do not survive an exception in their middle: it comes
@@ -67,7 +67,7 @@ def _run(app: Typer, debug: bool) -> int | None:
         if _signals_taken:  # what they raised came out as another
             _end_stopped()
         if debug:
-            raise
+            sys.excepthook(type(error), error, error.__traceback__)
         message, code = _explain(error)
         if message.startswith(_ERROR):
             message = coloured(_ERROR, "red", sys.stderr) + message.removeprefix(_ERROR)

@@ -42,6 +42,9 @@ def _options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    debug: Annotated[  # `__main__` takes it, wherever on the line it stands
+        bool, typer.Option("--debug", help="Show times, and the traceback of an error.")
+    ] = False,
 ) -> None:
     """From a folder of photos to a classifier you can deploy anywhere.
 

@@ -108,7 +108,7 @@ def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
             one.network,
             one.weights,
             f"{one.image_size}",
-            f"{one.val_accuracy:.1%} ± {100 * one.val_margin:.1f}",
+            "{:.1%} ({:.1%} to {:.1%})".format(one.val_accuracy, *one.val_interval),
             f"{one.val_log_loss:.4f}",
             "-" if one.test_accuracy is None else f"{one.test_accuracy:.1%}",
             f"{one.epochs}" if one.epochs else "-",

@@ -70,7 +70,8 @@ def test_version(petclassify: Run) -> None:
         (["evaluate", "none"], ExitCode.DATA),
         (["predict", "none.jpg"], ExitCode.SOME_IMAGES_FAILED),
         (["predict", "none.jpg", "--model", "none.onnx"], ExitCode.MODEL),
-        (["evaluate", ".", "--model", "none.onnx"], ExitCode.MODEL),
+        (["evaluate", ".", "--model", "none.onnx"], ExitCode.DATA),
+        (["explain", ".", "--model", "none.onnx"], ExitCode.MODEL),
         (["export", "none"], ExitCode.MODEL),
     ],
 )
@@ -132,8 +133,16 @@ def test_a_bug_is_one_line_and_debug_shows_it(
     done = petclassify("predict", "x.jpg")
     assert done.code == ExitCode.BUG
     assert "bug in petclassify: ZeroDivisionError: oops" in done.err
-    with pytest.raises(ZeroDivisionError):
-        petclassify("predict", "x.jpg", "--debug")
+    assert "Traceback" not in done.err
+    shown = petclassify("--debug", "predict", "x.jpg")
+    assert (shown.code, "Traceback" in shown.err) == (ExitCode.BUG, True)
+
+
+def test_debug_shows_where_a_failure_was_found_and_keeps_its_code(petclassify: Run) -> None:
+    done = petclassify("predict", "x.jpg", "--model", "missing.onnx", "--debug")
+    assert done.code == ExitCode.MODEL
+    assert "Traceback" in done.err
+    assert "error: missing.onnx: no such model" in done.err
 
 
 def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path, make_photos) -> None:

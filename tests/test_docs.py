@@ -124,7 +124,11 @@ def test_every_command_of_the_pages_runs_and_prints_what_they_show(
     capsys.readouterr()
     (program,) = listings(DOCS / "quickstart.md", "python")
     exec(compile(program, "quickstart.md", "exec"))
-    assert capsys.readouterr().out.strip() == "cats"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        "new/cats/cat-0001.jpg cats",
+        "exclude.csv: not an image in a known format",
+    ]
 
 
 def curled(arguments: list[str], address: str) -> list[str]:

@@ -212,7 +212,7 @@ def test_names_cannot_command_a_terminal(petclassify, tmp_path: Path, make_photo
     make_photos(folder / "cats", 2)
     make_photos(folder / "dogs", 2, colour=99)
     drawn = petclassify("data", "draw", folder.with_name(f"new {folder.name}"), "--count", 2)
-    judged = petclassify("evaluate", folder, "--model", SHIPPED, "--report", folder / "r.html")
+    judged = petclassify("evaluate", folder, "--model", SHIPPED, "--report", tmp_path / "r.html")
     assert (drawn.code, judged.code) == (0, 0), judged.err
     for said in (drawn.out, drawn.err, judged.out, judged.err):
         assert "\x1b" not in said

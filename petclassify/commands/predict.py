@@ -145,7 +145,9 @@ def evaluate(
         petclassify evaluate later --model models/latest  # the last run's
 
     """
+    from petclassify.images.index import read_index
     from petclassify.images.public_sets import fetched_folder
+    from petclassify.images.read_only import require_outside
     from petclassify.report.evaluate import evaluate as run
 
     missing = missing_modules(REPORT_MODULES)
@@ -153,15 +155,20 @@ def evaluate(
         from petclassify.report.page import refuse_foreign, report_of, write_report
 
         refuse_foreign(report)
+    index = read_index(fetched_folder(data, data_root))
+    if not missing:
+        require_outside(index, report, "--report")
     collect_from_now_on()
     judged_model = chosen_model(model)
-    found = run(fetched_folder(data, data_root), judged_model)
+    found = run(index, judged_model)
     metrics, known = found.judged.metrics, float(found.judged.known.mean())
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
-    lines += ["        If the model learned from some of them, the figures flatter."]
+    if not found.learned_from:
+        lines += ["        If the model learned from some of them, the figures flatter."]
     lines += [f"note    {finding}" for finding in found.findings]
-    show_as(output_format, metrics.to_dict() | {"known_share": known}, lines)
+    notes = {"known_share": known, "notes": found.findings}
+    show_as(output_format, metrics.to_dict() | notes, lines)
     if missing:
         typer.echo(f"no {printable(str(report))}: {install_line(missing, 'report')}", err=True)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +69,7 @@ from petclassify.options import (
 from petclassify.printing import figure_lines
 
 if TYPE_CHECKING:
+    from petclassify.images.index import Index
     from petclassify.learn.train import TrainResult
 
 FIT = FitConfig()
@@ -220,24 +222,36 @@ def export(
         raise UsageError("--int8 and --fp16-weights are two forms of one file. Choose one")
     require_extra("train", TRAIN_MODULES)
     from petclassify.learn.export.export_run import export_run
+    from petclassify.runtime.model_file import named_run
 
     collect_from_now_on()
     form = ModelForm("int8" if int8 else "fp16" if fp16_weights else "fp32", standalone)
-    path = export_run(run, data, form)
+    path = export_run(named_run(run), data, form)
     show([f"{path} ({path.stat().st_size / 1e6:.1f} MB)"])
 
 
 def run_training(config: TrainConfig) -> None:
     """Check, train, and print what came of it."""
     from petclassify.learn.preflight import check_request
+    from petclassify.learn.runs.stopwatch import Stopwatch
 
-    index = check_request(config)
-    from petclassify.learn.train import train as run
+    watch = Stopwatch()
+    with watch.stage("start-up"):
+        index = check_request(config)
+        _tell_who_waits(index)
+        from petclassify.learn.train import train as run
 
     collect_from_now_on()
-    result = run(config, index, command_line())
+    result = run(config, index, command_line(), watch)
     if result is not None:
         _show_result(result)
+
+
+def _tell_who_waits(index: Index) -> None:
+    """Say on a terminal what was found: torch takes seconds to load, without a word."""
+    if sys.stderr.isatty():
+        photos = sum(map(len, index.splits.values()))
+        typer.echo(f"data: {photos:,} photos of {len(index.class_names):,} classes", err=True)
 
 
 def _show_result(result: TrainResult) -> None:

@@ -262,7 +262,8 @@ def _title(config: CompareConfig) -> str:
     if config.minutes:
         budget = f"{config.minutes:g} minutes of training"
     else:
-        budget = f"{config.epochs or default_fit(ZOO_PREFIX, 'none').epochs} epochs"
+        epochs = config.epochs or default_fit(ZOO_PREFIX, "none").epochs
+        budget = f"{epochs} epoch{'' if epochs == 1 else 's'}"
     return f"{name}: {budget} for each network from scratch; of pretrained networks the head"
 
 

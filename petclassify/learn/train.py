@@ -68,13 +68,16 @@ class TrainResult:
     seconds: Mapping[str, float]
 
 
-def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult | None:
+def train(
+    config: TrainConfig, index: Index, command: str = "", watch: Stopwatch | None = None
+) -> TrainResult | None:
     """Train, judge and export; see the module's docstring.
 
     Args:
         config: the options.
         index: the data set, as `learn.preflight.check_request` read it.
         command: the line that was given, for the report.
+        watch: what was timed before.
 
     Returns:
         The result; None in a process that only helps the first one.
@@ -88,12 +91,12 @@ def train(config: TrainConfig, index: Index, command: str = "") -> TrainResult |
         _help(config, index, processes)
         return None
     require_outside(index, config.out or RUNS, "--out")
-    watch = Stopwatch()
+    watch = watch or Stopwatch()
     with watch.stage("index"):
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
         backbone, frozen = _load(config)
-    with _run_folder(config, index) as folder, _way_on_told():
+    with _run_folder(config, index) as folder, _way_on_told(command):
         return _train_into(folder, config, dataset, backbone, frozen, processes, watch, command)
 
 
@@ -210,15 +213,22 @@ def _run_folder(config: TrainConfig, index: Index) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def _way_on_told() -> Iterator[None]:
+def _way_on_told(command: str) -> Iterator[None]:
     """Say to whoever stops a run, by a signal, how it goes on."""
     try:
         yield
     except Exception:
         raise
     except BaseException:
-        log.info("stopped; what is whole is kept: train --resume goes on, compare when repeated")
+        log.info("what is whole is kept; to go on: %s", _to_go_on(command))
         raise
+
+
+def _to_go_on(command: str) -> str:
+    """The line that goes on with a run; one of a comparison goes on when that is repeated."""
+    if not command or "--resume" in command:
+        return command or "repeat the command"
+    return f"{command} --resume"
 
 
 def _read_all(

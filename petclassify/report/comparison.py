@@ -63,10 +63,9 @@ class Compared:
     val_curve: tuple[float, ...]
 
     @property
-    def val_margin(self) -> float:
-        """Half the 95 % interval of the validation accuracy."""
-        low, high = share_interval(round(self.val_accuracy * self.val_count), self.val_count)
-        return (high - low) / 2
+    def val_interval(self) -> tuple[float, float]:
+        """Between which values the validation accuracy lies with 95 % confidence."""
+        return share_interval(round(self.val_accuracy * self.val_count), self.val_count)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from petclassify.errors import DataError, ImageError
-from petclassify.images.index import Index, Sample, read_index, told_apart
+from petclassify.images.index import Index, Sample, told_apart
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
 from petclassify.report.predictions_table import read_predictions
@@ -30,6 +30,8 @@ class Evaluation:
         info: what the model file says about itself.
         judged: its photos with their predictions.
         unreadable: why each of the others cannot be read.
+        learned_from: how many lie in the data set that the model was trained on, outside its test
+            split, as far as its run tells.
         findings: what else speaks against the model, a sentence each.
 
     """
@@ -39,50 +41,55 @@ class Evaluation:
     info: ModelInfo
     judged: Judged
     unreadable: tuple[ImageError, ...]
+    learned_from: int
     findings: tuple[str, ...]
 
 
-def evaluate(data: Path, model: Path) -> Evaluation:
-    """Classify a labelled folder: its test split if it has splits, else all of it.
+def evaluate(index: Index, model: Path) -> Evaluation:
+    """Classify a labelled data set: its test split if it has splits, else all of it.
 
     Raises:
-        DataError: the folder is unusable, or its classes are not the model's.
+        DataError: it has splits, but no test split, or its classes are not the model's.
         ModelError: the model is refused.
 
     """
     # models/latest may name another run by the time that the report is made.
     place = Path(os.path.realpath(model))
     classifier = Classifier.load(place if place.exists() else model, threads=THREADS_IN_NETWORK)
-    index = read_index(data)
     difference = told_apart(index.class_names, classifier.class_names)
     if difference:
         raise DataError(
-            f"{data}: its classes are not those of {model}: {difference}. Name the folders as the "
-            "model's classes, or train a model on these"
+            f"{index.root}: its classes are not those of {model}: {difference}. Name the folders "
+            "as the model's classes, or train a model on these"
         )
     labels = [classifier.class_names.index(name) for name in index.class_names]
     matched = [Sample(one.path, labels[one.label]) for one in _judged_samples(index)]
     judged, unreadable = judge(classifier, matched, index.root)
-    findings = (*doubt_of_unknown(classifier), *_learned_from(place, index.root, judged))
-    return Evaluation(index.root, place, classifier.info, judged, unreadable, findings)
+    learned_from = _count_learned_from(place, index.root, judged)
+    findings = (*_tell_learned_from(learned_from), *doubt_of_unknown(classifier))
+    info = classifier.info
+    return Evaluation(index.root, place, info, judged, unreadable, learned_from, findings)
 
 
-def _learned_from(model: Path, root: Path, judged: Judged) -> Iterator[str]:
-    """Tell of photos of the run that the model lies in, but for those of its test split."""
+def _tell_learned_from(count: int) -> Iterator[str]:
+    if count:
+        yield (
+            f"{count:,} of these photos lie in the data set that it was trained on, outside its "
+            "test split: the figures flatter."
+        )
+
+
+def _count_learned_from(model: Path, root: Path, judged: Judged) -> int:
+    """Count photos of the run that the model lies in, but for those of its test split."""
     run = model if model.is_dir() else model.parent
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         from_data = os.path.relpath(os.path.realpath(root), config["data"])
         tested = {row["path"] for row in read_predictions(run) if row["split"] == "test"}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not in its run any more
-        return
+        return 0
     names = {os.path.normpath(Path(from_data, name)) for name in judged.names}
-    learned_from = sum(not name.startswith(os.pardir) for name in names - tested)
-    if learned_from:
-        yield (
-            f"{learned_from:,} of these photos lie in the data set that it was trained on, outside "
-            "its test split: the figures flatter."
-        )
+    return sum(not name.startswith(os.pardir) for name in names - tested)
 
 
 def judge(

@@ -49,8 +49,9 @@ def draw_reliability(before: Sequence[ReliabilityBin], after: Sequence[Reliabili
                 clip_on=False,
                 zorder=3,
             )
+        lowest = min(low, *(100 * one.accuracy for one in (*before, *after)))
         axes.set(
-            xlabel="the model says, %", ylabel="it is right, %", xlim=(low, 100), ylim=(0, 100)
+            xlabel="the model says, %", ylabel="it is right, %", xlim=(low, 100), ylim=(lowest, 100)
         )
         _finish(axes)
         figure.legend(loc="outside upper left", frameon=False, markerscale=0.6)

@@ -114,7 +114,7 @@ def report_of(found: Evaluation, command: str) -> Report:
         title=f"{model_name(model)} on {found.data.resolve().name}",
         info=found.info,
         judged=found.judged,
-        held_out=HeldOut.UNTOLD,
+        held_out=HeldOut.LEARNED_FROM if found.learned_from else HeldOut.UNTOLD,
         findings=found.findings,
         command=command,
         explain=_explainer(model),
@@ -170,6 +170,7 @@ def render_report(report: Report) -> bytes:
     coverage = accuracy_by_coverage(judged.probabilities, judged.labels)
     mistakes = np.flatnonzero(~right)[np.argsort(-judged.losses[~right], kind="stable")]
     strangers = np.argsort(judged.familiarity, kind="stable")[:SHOWN_PHOTOS]
+    strangers = strangers[judged.familiarity[strangers] < 1]  # which every other photo has
     return render_page(
         "report.html",
         report=report,
@@ -177,6 +178,7 @@ def render_report(report: Report) -> bytes:
         before=before,
         verdict=reach_verdict(judged, report.held_out, report.findings),
         min_accuracy=MIN_ACCURACY,
+        shows_ranges=report.held_out != HeldOut.LEARNED_FROM,
         accuracy_interval=share_interval(int(right.sum()), metrics.count),
         loss_interval=mean_interval(judged.losses)
         if len(mistakes) >= MISTAKES_OF_A_RANGE

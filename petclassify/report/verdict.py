@@ -31,6 +31,7 @@ class HeldOut(StrEnum):
     TEST = "photos of the test split, set aside before it was trained"
     VAL = "photos of the validation split, each judged by weights that had not seen it"
     UNTOLD = "photos; if it learned from any of them, the figures flatter"
+    LEARNED_FROM = "photos, some of which it learned from: the figures flatter"
 
 
 class Answer(StrEnum):
@@ -62,17 +63,19 @@ def reach_verdict(judged: Judged, held_out: HeldOut, findings: tuple[str, ...]) 
     failures = tuple(_failures(judged))
     cautions = (*failures, *_cautions(judged, held_out), *findings)
     answer = Answer.NO if failures else Answer.WITH_CARE if cautions else Answer.YES
-    return Verdict(answer, tuple(_reasons(judged)), cautions)
+    return Verdict(answer, tuple(_reasons(judged, held_out)), cautions)
 
 
-def _reasons(judged: Judged) -> Iterator[str]:
+def _reasons(judged: Judged, held_out: HeldOut) -> Iterator[str]:
     metrics = judged.metrics
-    low, high = share_interval(int(judged.right.sum()), metrics.count)
-    yield (
-        f"{judged.right.sum():,} of {metrics.count:,} photos were classified rightly. For photos "
-        f"like them, its true rate of mistakes lies between {1000 * (1 - high):.0f} and "
-        f"{1000 * (1 - low):.0f} in 1,000, with 95 % confidence."
-    )
+    counted = f"{judged.right.sum():,} of {metrics.count:,} photos were classified rightly."
+    if held_out != HeldOut.LEARNED_FROM:
+        low, high = share_interval(int(judged.right.sum()), metrics.count)
+        counted += (
+            f" For photos like them, its true rate of mistakes lies between "
+            f"{1000 * (1 - high):.0f} and {1000 * (1 - low):.0f} in 1,000, with 95 % confidence."
+        )
+    yield counted
     mistakes = ~judged.right
     if judged.known.any() and not judged.known.all():
         unknown, of_known = np.mean(~judged.known), judged.right[judged.known].mean()
@@ -109,22 +112,28 @@ def _failures(judged: Judged) -> Iterator[str]:
 
 def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
     metrics = judged.metrics
-    low, high = share_interval(int(judged.right.sum()), metrics.count)
     if held_out == HeldOut.VAL:
         yield "There was no test split: these photos also chose the model, which flatters it."
+    if held_out != HeldOut.LEARNED_FROM:
+        yield from _doubts_of_accuracy(judged)
+    yield from _weak_classes(judged)
+    if metrics.ece > max(MAX_ECE, ece_by_chance(judged.probabilities)):
+        yield f"Its probabilities are off by {percent(metrics.ece)} on average."
+    if MIN_KNOWN_AT_ALL <= judged.known.mean() < MIN_KNOWN:
+        yield f"It calls {percent(1 - judged.known.mean())} of these photos unknown, which is many."
+
+
+def _doubts_of_accuracy(judged: Judged) -> Iterator[str]:
+    metrics = judged.metrics
+    low, high = share_interval(int(judged.right.sum()), metrics.count)
     if metrics.count < ENOUGH_PHOTOS:
         yield (
             f"Only {metrics.count:,} photos were judged, of {ENOUGH_PHOTOS} that would be enough: "
             "its true accuracy may lie anywhere "
             f"between {percent(low)} and {percent(high)}."
         )
-    if low < MIN_ACCURACY:
+    if low < MIN_ACCURACY and (metrics.count >= ENOUGH_PHOTOS or metrics.accuracy < MIN_ACCURACY):
         yield f"It may be wrong on {percent(1 - low)} of photos like these. Is that acceptable?"
-    yield from _weak_classes(judged)
-    if metrics.ece > max(MAX_ECE, ece_by_chance(judged.probabilities)):
-        yield f"Its probabilities are off by {percent(metrics.ece)} on average."
-    if MIN_KNOWN_AT_ALL <= judged.known.mean() < MIN_KNOWN:
-        yield f"It calls {percent(1 - judged.known.mean())} of these photos unknown, which is many."
 
 
 def _weak_classes(judged: Judged) -> Iterator[str]:

@@ -17,7 +17,7 @@ import petclassify
 from petclassify.errors import ImageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.runtime.output import Format, WriteRow, row_writer
-from petclassify.runtime.partial import opened_partial
+from petclassify.runtime.partial import PartialResult, opened_partial
 from petclassify.runtime.scoring import Scored, Source, Tally
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,28 @@ def write_results(
     with opened_partial(output, origin) as partial:
         if partial.count:
             log.info("%s: goes on, an earlier run scored %d photos", output, partial.count)
-        for scored in score(partial.unscored(photos)):
-            partial.add(scored)
+        with _way_on_told(output, partial):
+            for scored in score(partial.unscored(photos)):
+                partial.add(scored)
         with _opened_rows(output_format, output, class_names) as write:
             for scored in partial.rows():
                 write(scored)
                 total += 1
                 failed += isinstance(scored.outcome, ImageError)
         return Tally(total - failed, failed, partial.kept)
+
+
+@contextmanager
+def _way_on_told(output: Path, partial: PartialResult) -> Iterator[None]:
+    """Say to whoever stops the command, by a signal, how it goes on."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        if partial.count:
+            log.info("%s: %d photos are scored; the same command goes on", output, partial.count)
+        raise
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from PIL import Image
 from petclassify import Classifier
 from petclassify.config import TrainConfig
 from petclassify.errors import DataError, ModelError, UsageError
+from petclassify.images.index import read_index
 from petclassify.learn.claims import claimed
 from petclassify.learn.export.export import check_parity
 from petclassify.learn.export.export_run import export_run
@@ -25,7 +26,7 @@ from petclassify.learn.frozen import engines
 from petclassify.learn.network import load_checkpoint
 from petclassify.learn.preflight import check_request
 from petclassify.learn.runs.run_place import LOCK
-from petclassify.learn.train import train
+from petclassify.learn.train import _way_on_told, train
 from petclassify.report.evaluate import evaluate
 
 FILES = {
@@ -305,7 +306,7 @@ def test_ten_real_photos_a_class_reach_96_percent(
         for photo in sorted((catsdogs / "train" / name).iterdir())[:10]:
             (tmp_path / "few" / "train" / name / photo.name).symlink_to(photo)
     result = run(TrainConfig(tmp_path / "few", out=tmp_path / "run", cache=feature_cache))
-    found = evaluate(catsdogs, result.run / "model.onnx")
+    found = evaluate(read_index(catsdogs), result.run / "model.onnx")
     assert found.judged.metrics.count == 500
     assert found.judged.metrics.accuracy >= 0.96
 
@@ -326,4 +327,21 @@ def test_only_whoever_stops_a_run_is_told_how_it_goes_on(
     caplog.set_level("INFO")
     with pytest.raises(ending):
         run(TrainConfig(drawn_pets, out=tmp_path / "run", cache=feature_cache))
-    assert ("train --resume goes on" in caplog.text) == (ending is KeyboardInterrupt)
+    assert ("what is whole is kept" in caplog.text) == (ending is KeyboardInterrupt)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("petclassify train pets", "petclassify train pets --resume"),
+        ("petclassify train pets --resume", "petclassify train pets --resume"),
+        ("", "repeat the command"),
+    ],
+)
+def test_who_stops_a_run_is_told_the_line_that_goes_on(
+    caplog: pytest.LogCaptureFixture, given: str, shown: str
+) -> None:
+    caplog.set_level("INFO", logger="petclassify")
+    with pytest.raises(KeyboardInterrupt), _way_on_told(given):
+        raise KeyboardInterrupt
+    assert caplog.messages == [f"what is whole is kept; to go on: {shown}"]

@@ -41,6 +41,10 @@ def test_other_classes_are_refused_with_the_difference(
     assert "missing cats, dogs; not expected apples, pears" in done.err
 
 
+def test_a_model_that_is_not_there_is_refused(petclassify: Run, drawn_pets: Path) -> None:
+    assert petclassify("evaluate", drawn_pets, "--model", "none.onnx").code == ExitCode.MODEL
+
+
 def test_unreadable_photos_are_named_and_the_others_judged(
     petclassify: Run, drawn_run: Path, drawn_pets: Path, copied
 ) -> None:
@@ -50,6 +54,18 @@ def test_unreadable_photos_are_named_and_the_others_judged(
     assert done.code == ExitCode.SOME_IMAGES_FAILED
     assert "bad.jpg: the file is empty" in done.err
     assert "cats" in done.out
+
+
+def test_no_report_is_written_into_the_photos(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = copied(drawn_pets)
+    monkeypatch.chdir(data)
+    done = petclassify("evaluate", ".", "--model", drawn_run)
+    assert done.code == ExitCode.USAGE
+    assert "report.html: lies in the data set" in done.err
+    assert "another --report" in done.err
+    assert not (data / "report.html").exists()
 
 
 def test_the_test_split_is_judged(petclassify: Run, catsdogs: Path) -> None:
@@ -95,7 +111,17 @@ def test_photos_that_the_model_learned_from_are_told_of(
     tested = sum(",test," in line for line in (drawn_run / "predictions.csv").open())
     all_of_them = len(list(drawn_pets.glob("*/*")))
     said = f"note    {all_of_them - tested} of these photos lie in the data set"
-    assert said in petclassify("evaluate", drawn_pets, "--model", drawn_run).out
+    out = petclassify("evaluate", drawn_pets, "--model", drawn_run).out
+    assert said in out
+    figures = petclassify("evaluate", drawn_pets, "--model", drawn_run, "--format", "json").out
+    assert json.loads(figures)["notes"][0].startswith(f"{all_of_them - tested} of these photos")
+    assert "If the model learned" not in out
+    page = Path("report.html").read_text()
+    assert "some of which it learned from" in page
+    assert "95&nbsp;% confidence, for photos" not in page
+    assert "true rate of mistakes" not in page
     later = tmp_path / "later"
     shutil.copytree(drawn_pets, later)
-    assert "of these photos lie" not in petclassify("evaluate", later, "--model", drawn_run).out
+    out = petclassify("evaluate", later, "--model", drawn_run).out
+    assert "of these photos lie" not in out
+    assert "If the model learned" in out

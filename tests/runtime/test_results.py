@@ -89,6 +89,17 @@ def test_a_killed_job_goes_on_and_gives_the_same_bytes(
     assert files(tmp_path) == ["photos", rows.name, "workplace"]
 
 
+def test_a_stopped_job_says_how_it_goes_on(tmp_path: Path, make_photos: Make) -> None:
+    make_photos(tmp_path / "photos", 100)
+    rows = tmp_path / "rows.csv"
+    stopped = start(tmp_path / "photos", "--output", rows, stderr=subprocess.PIPE)
+    wait_for_rows(stopped, rows)
+    stopped.send_signal(signal.SIGINT)
+    err = stopped.communicate()[1]
+    assert stopped.returncode == ExitCode.INTERRUPTED
+    assert re.search(r"rows.csv: \d+ photos are scored; the same command goes on", err), err
+
+
 @pytest.mark.slow
 @pytest.mark.attack("Kills")
 def test_killed_at_any_moment_nothing_is_scored_twice(

@@ -77,8 +77,8 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
             f"{one.name} says {one.given}, looks like {one.likely}" for one in wrong[:_EXAMPLES]
         )
         yield (
-            f"Probably wrong: {_counted(wrong, 'label')}: {listed}"
-            f"{' and others' if len(wrong) > _EXAMPLES else ''}. petclassify data check shows them."
+            f"{_counted(wrong, 'label')} may be wrong: {listed}"
+            f"{' and others' if len(wrong) > _EXAMPLES else ''}. petclassify data check judges all."
         )
 
 
