@@ -49,6 +49,7 @@ from petclassify.report.comparison import Compared, Comparison, draw_comparison
 
 log = logging.getLogger(__name__)
 
+_OPTIONS = {"photos": "photos (--exclude counts)"}
 _FREE = {"networks", "out", "exclude"}  # may differ in a call that goes on; photos tells of lists
 
 
@@ -211,7 +212,7 @@ def _finished_before(config: CompareConfig) -> list[str]:
         finished = [str(row["network"]) for row in content["networks"]]
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(f"{path}: not a comparison that petclassify wrote") from error
-    changed = [name for name in asked if asked[name] != before.get(name)]
+    changed = [_OPTIONS.get(name, name) for name in asked if asked[name] != before.get(name)]
     if changed:
         raise UsageError(
             f"{config.out}: this comparison was made with other {', '.join(changed)}. Go on with "

@@ -41,7 +41,7 @@ def test_photos_that_a_list_leaves_out_are_in_no_network_s_split(
     assert json.loads(Path("c/zoo-lenet5/data.json").read_text())["excluded_photos"] == listed
     changed = compare("zoo/lenet5", *OPTIONS)
     assert changed.code == ExitCode.USAGE
-    assert "other photos" in changed.err
+    assert "other photos (--exclude counts)" in changed.err
 
 
 def test_each_network_has_a_row_in_the_table_the_files_and_the_picture(compare: Run) -> None:

@@ -203,7 +203,8 @@ function succeed(card, said) {
   }
   const classes = Object.entries(said.probabilities).sort((a, b) => b[1] - a[1]);
   part("bars").replaceChildren(...classes.slice(0, CLASSES_SHOWN).map(makeBar));
-  part("familiarity").textContent = `Familiarity ${Math.round(100 * said.familiarity)} %`;
+  const least = model ? ` (known from ${Math.round(100 * model.known_threshold)} % on)` : "";
+  part("familiarity").textContent = `Familiarity ${Math.round(100 * said.familiarity)} %${least}`;
   part("familiarity").hidden = false;
   part("look").hidden = !model?.explains;
 }
