@@ -24,13 +24,14 @@ from petclassify.terminal import coloured, padded, printable, screen_width
 Format = Literal["table", "jsonl", "csv", "parquet"]
 WriteRow = Callable[[Scored], None]
 
-# How each format begins, and what the end of a Parquet file, which lists its columns, holds.
+# How each format begins, and what the footer of a Parquet file, which lists its columns, holds.
 _OF_OURS = re.compile(
     rb"""path,label,probability,known,familiarity,|\{"path": ".*?", "(?:label|error)": """
     rb"|.+?  (?:[ \d.]{6}%| {7})  ."
 )
 _PARQUET, _COLUMN = b"PAR1", b"familiarity"
-_LOOKED_AT = 1 << 16  # bytes, of either end
+_PARQUET_END = 8  # bytes: the footer's length, and the mark again
+_LOOKED_AT = 1 << 16  # bytes, of a file or its footer
 _BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _LIKE_IT = {".json": ".jsonl", ".tsv": ".csv", ".xls": ".csv", ".xlsx": ".csv"}
 
@@ -63,8 +64,10 @@ def holds_rows(path: Path) -> bool:
         head = stream.read(_LOOKED_AT)
         if not head.startswith(_PARQUET):
             return not head or _OF_OURS.match(head) is not None
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOOKED_AT))
-        return _COLUMN in stream.read()
+        end = max(0, os.fstat(stream.fileno()).st_size - _PARQUET_END)
+        stream.seek(end)
+        stream.seek(max(0, end - int.from_bytes(stream.read(4), "little")))
+        return _COLUMN in stream.read(_LOOKED_AT)
 
 
 def row_writer(

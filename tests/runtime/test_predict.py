@@ -17,7 +17,8 @@ from PIL import Image
 from petclassify import Classifier
 from petclassify.errors import ExitCode, ImageError, ImageFault
 from petclassify.runtime.classifier import Prediction
-from petclassify.runtime.output import row_writer
+from petclassify.runtime.output import holds_rows, row_writer
+from petclassify.runtime.parquet import parquet_writer
 from petclassify.runtime.scoring import Scored
 from tests.conftest import REPOSITORY, Outcome
 
@@ -304,6 +305,15 @@ def test_rows_of_an_earlier_run_are_replaced(petclassify: Run, photo: Path, name
     for photos in ([bad, photo], [photo], [photo, bad]):
         done = petclassify("predict", *photos, "--model", SHIPPED, "--output", name)
         assert f"{len(photos)} rows" in done.err
+
+
+def test_rows_of_many_classes_are_replaced(tmp_path: Path) -> None:
+    names = [f"kind of thing {number}" for number in range(600)]
+    sure = Prediction(names[0], 1.0, dict.fromkeys(names, 1 / len(names)), True, 1.0)
+    path = tmp_path / "rows.parquet"
+    with parquet_writer(path, names) as write:
+        write(Scored("a.jpg", sure))
+    assert holds_rows(path)
 
 
 def test_a_model_that_is_none_is_refused(petclassify: Run, photo: Path) -> None:
