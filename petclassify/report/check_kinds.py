@@ -52,10 +52,13 @@ class Kind:
 
 
 def kinds_of(result: CheckResult) -> list[Kind]:
-    """Every kind, those without findings too."""
+    """Every kind that was looked for, those without findings too."""
     neither = result.none_of_them
-    files = result.files
-    return [
+    files, labels = result.files, result.labels
+    not_looked_for = {"labels", "doubtful"} if labels is None else set()
+    if labels is None or not labels.thresholds:
+        not_looked_for |= {"strays", "unusual"}
+    kinds = [
         Kind(
             "unreadable",
             "files that cannot be read",
@@ -138,6 +141,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
             ),
         ),
     ]
+    return [kind for kind in kinds if kind.key not in not_looked_for]
 
 
 def _of_labels(findings: Iterable[LabelFinding]) -> tuple[Finding, ...]:

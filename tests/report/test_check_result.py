@@ -79,8 +79,17 @@ def test_a_copy_of_what_is_left_out_anyway_takes_its_place() -> None:
 
 
 def test_with_many_classes_a_stray_looks_like_none_of_them() -> None:
-    titles = [kind.title for kind in kinds_of(result_of(class_names=("a", "b", "c")))]
-    assert "photos that look like none of them" in titles
+    judged = LabelCheck((), (), 1.0, {}, {"stray_likeness": 0.2})
+    kinds = kinds_of(result_of(class_names=("a", "b", "c"), labels=judged))
+    assert "photos that look like none of them" in [kind.title for kind in kinds]
+
+
+def test_what_was_not_looked_for_is_not_called_absent() -> None:
+    of_labels, of_strays = {"labels", "doubtful"}, {"strays", "unusual"}
+    few = LabelCheck((), (), 1.0, {}, {})
+    for labels, absent in ((None, of_labels | of_strays), (few, of_strays)):
+        told = {kind.key for kind in kinds_of(result_of(labels=labels))}
+        assert told & (of_labels | of_strays) == (of_labels | of_strays) - absent
 
 
 def test_the_page_survives_hostile_names_and_photos_that_are_gone() -> None:

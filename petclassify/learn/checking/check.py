@@ -21,7 +21,7 @@ from petclassify.images.findings import FileCheck, Unreadable
 from petclassify.images.index import Index
 from petclassify.learn.backbones.backbone import load_backbone
 from petclassify.learn.candidates import N_FOLDS
-from petclassify.learn.checking.label_check import judge_labels, likeness_to_others
+from petclassify.learn.checking.label_check import MIN_PHOTOS, judge_labels, likeness_to_others
 from petclassify.learn.data.splits import assign_folds, distinct_per_class
 from petclassify.learn.frozen.cache_place import cache_folder
 from petclassify.learn.frozen.feature_cache import FeatureCache
@@ -65,6 +65,11 @@ def check(config: TrainConfig, index: Index) -> CheckResult:
             notes += (
                 f"the classifier shares only {labels.accuracy:.0%} of the labels, so what it "
                 "says of them is worth little; another --backbone may tell the classes apart",
+            )
+        if not labels.thresholds:
+            notes += (
+                "photos unlike the others were not looked for, since fewer than "
+                f"{MIN_PHOTOS} can be read",
             )
     if index.ignored:
         beside = ", ".join(folder.name for folder in index.ignored)

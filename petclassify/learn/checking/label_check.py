@@ -40,7 +40,7 @@ from petclassify.report.check_result import SURE_OF_CLASS, LabelCheck, LabelFind
 
 NEIGHBOURS = 10
 _OUTSIDE = 1.5  # widths of the middle half; worth a look
-_MIN_PHOTOS = 50  # for a fence to mean anything
+MIN_PHOTOS = 50  # for a fence to mean anything
 _ROWS = 1024
 
 
@@ -121,7 +121,7 @@ def find_strays(
         class_names: in the order of the labels.
 
     """
-    if len(names) < _MIN_PHOTOS:
+    if len(names) < MIN_PHOTOS:
         return (), {}
     outside, far_out = low_fence(likeness, _OUTSIDE), low_fence(likeness, FAR_OUT)
     strays = tuple(

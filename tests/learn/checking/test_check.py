@@ -141,6 +141,20 @@ def test_a_class_too_small_for_folds_leaves_labels_unjudged_and_says_so(
     done = petclassify("data", "check", tmp_path / "few", "--cache", feature_cache)
     assert done.code == ExitCode.DONE, done.err
     assert "labels were not judged: the class dogs has fewer than 2" in done.out
+    assert "labels that are probably wrong" not in done.out
+
+
+def test_so_few_that_none_can_be_unlike_the_others_is_said(
+    petclassify: Run, tmp_path: Path, drawn_pets: Path, feature_cache: Path
+) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        for photo in sorted((drawn_pets / name).iterdir())[:5]:
+            shutil.copy(photo, tmp_path / "few" / name)
+    done = petclassify("data", "check", tmp_path / "few", "--cache", feature_cache)
+    assert done.code == ExitCode.DONE, done.err
+    assert "photos unlike the others were not looked for, since fewer than 50" in done.out
+    assert "photos that look like neither" not in done.out
 
 
 def test_a_set_that_training_would_refuse_is_still_checked(
@@ -153,7 +167,7 @@ def test_a_set_that_training_would_refuse_is_still_checked(
             (folder / f"{number}.jpg").write_text("no picture")
     done = petclassify("data", "check", tmp_path / "broken", "--cache", feature_cache)
     assert done.code == ExitCode.DONE, done.err
-    assert "files that cannot be read       6" in done.out
+    assert "files that cannot be read  6" in done.out
 
 
 @pytest.mark.parametrize(
