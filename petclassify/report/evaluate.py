@@ -80,16 +80,21 @@ def _tell_learned_from(count: int) -> Iterator[str]:
 
 
 def _count_learned_from(model: Path, root: Path, judged: Judged) -> int:
-    """Count photos of the run that the model lies in, but for those of its test split."""
+    """Count photos of the run that the model lies in, but for those of its test split.
+
+    A fine-tuned run lists no photo that it was trained on, every other run lists all of its own.
+    """
     run = model if model.is_dir() else model.parent
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         from_data = os.path.relpath(os.path.realpath(root), config["data"])
-        tested = {row["path"] for row in read_predictions(run) if row["split"] == "test"}
+        split_of = {row["path"]: row["split"] for row in read_predictions(run)}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not in its run any more
         return 0
+    unlisted = "none" if "train" in split_of.values() else "train"
     names = {os.path.normpath(Path(from_data, name)) for name in judged.names}
-    return sum(not name.startswith(os.pardir) for name in names - tested)
+    inside = (name for name in names if not name.startswith(os.pardir))
+    return sum(split_of.get(name, unlisted) in {"train", "val"} for name in inside)
 
 
 def judge(

@@ -125,3 +125,26 @@ def test_photos_that_the_model_learned_from_are_told_of(
     out = petclassify("evaluate", later, "--model", drawn_run).out
     assert "of these photos lie" not in out
     assert "If the model learned" in out
+
+
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_a_photo_that_came_later_was_not_learned_from(
+    petclassify: Run,
+    drawn_run: Path,
+    drawn_pets: Path,
+    tmp_path: Path,
+    is_tuned: bool,
+) -> None:
+    """What a fine-tuned run was trained on it does not list, so that there no photo is spared."""
+    data, run = tmp_path / "pets", tmp_path / "run"
+    shutil.copytree(drawn_pets, data)
+    shutil.copytree(drawn_run, run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": str(data)}))
+    rows = (run / "predictions.csv").read_text().splitlines()
+    kept = [row for row in rows if not is_tuned or ",train," not in row]
+    (run / "predictions.csv").write_text("\n".join(kept))
+    tested = sum(",test," in row for row in rows)
+    shutil.copy(sorted((data / "cats").iterdir())[0], data / "cats" / "later.jpg")
+    out = petclassify("evaluate", data, "--model", run).out
+    assert f"note    {60 - tested + is_tuned} of these photos lie in the data set" in out
