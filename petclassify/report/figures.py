@@ -59,14 +59,14 @@ def draw_reliability(before: Sequence[ReliabilityBin], after: Sequence[Reliabili
 
 
 def draw_coverage(
-    accuracy: NDArray[np.float64], known_share: float, known_accuracy: float
+    accuracy: NDArray[np.float64], known_share: float, known_accuracy: float | None
 ) -> Markup:
     """Draw accuracy against the share of photos that is answered, the surest first.
 
     Args:
         accuracy: (N,), see `metrics.accuracy_by_coverage`.
         known_share: of the photos that the model calls known.
-        known_accuracy: on these.
+        known_accuracy: on these; None where there are none.
 
     """
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "coverage"}):
@@ -74,15 +74,17 @@ def draw_coverage(
         axes = figure.subplots()
         shares = 100 * np.arange(1, len(accuracy) + 1) / len(accuracy)
         axes.step(shares, 100 * accuracy, where="post", color=VAL_COLOUR, label="the surest photos")
-        axes.plot(
-            [100 * known_share],
-            [100 * known_accuracy],
-            "D",
-            color=BEST_COLOUR,
-            label="the known photos",
-            clip_on=False,
-        )
-        low = 100 * min(float(accuracy[len(accuracy) // 20 :].min()), known_accuracy)
+        low = 100 * float(accuracy[len(accuracy) // 20 :].min())
+        if known_accuracy is not None:
+            axes.plot(
+                [100 * known_share],
+                [100 * known_accuracy],
+                "D",
+                color=BEST_COLOUR,
+                label="the known photos",
+                clip_on=False,
+            )
+            low = min(low, 100 * known_accuracy)
         axes.set(
             xlabel="photos that get an answer, %",
             ylabel="of these it is right, %",

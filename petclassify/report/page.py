@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def render_report(report: Report) -> bytes:
         raw = uncalibrated(judged.probabilities, report.info.temperature, report.info.doubt)
     before = measure(raw, judged.labels, judged.class_names)
     known, right = judged.known, judged.right
-    known_accuracy = float(right[known].mean()) if known.any() else 0.0
+    known_accuracy = float(right[known].mean()) if known.any() else None
     coverage = accuracy_by_coverage(judged.probabilities, judged.labels)
     mistakes = np.flatnonzero(~right)[np.argsort(-judged.losses[~right], kind="stable")]
     strangers = np.argsort(judged.familiarity, kind="stable")[:SHOWN_PHOTOS]
@@ -222,11 +223,14 @@ def _class_intervals(metrics: Metrics) -> dict[str, tuple[float, float] | None]:
 def _coverage_rows(
     judged: Judged, accuracy: NDArray[np.float64]
 ) -> list[tuple[float, float, float]]:
-    """Share answered, the least probability that is answered then, accuracy on these."""
+    """Share answered, the least probability that is answered then, accuracy on these.
+
+    The probability is rounded down: a program that answers from it on must not leave these out.
+    """
     surest = np.sort(judged.probabilities.max(axis=1))[::-1]
     places = [max(1, round(share * len(surest))) - 1 for share in COVERAGES]
     return [
-        (share, float(surest[place]), float(accuracy[place]))
+        (share, math.floor(10_000 * surest[place]) / 10_000, float(accuracy[place]))
         for share, place in zip(COVERAGES, places, strict=True)
     ]
 

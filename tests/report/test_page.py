@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import fisher_exact
 
 from petclassify.config import Resize
 from petclassify.errors import ExitCode, ModelError, UsageError
@@ -17,7 +18,7 @@ from petclassify.learn.head.calibration import UNCALIBRATED, Calibration
 from petclassify.report.judged import Judged
 from petclassify.report.metrics import measure
 from petclassify.report.page import Report, refuse_foreign, render_report, write_report
-from petclassify.report.verdict import Answer, HeldOut, reach_verdict
+from petclassify.report.verdict import Answer, HeldOut, chance_of_so_few, reach_verdict
 from petclassify.runtime.model_info import ModelInfo
 from tests.conftest import Outcome
 
@@ -94,7 +95,12 @@ def test_the_answer_is_yes_where_nothing_speaks_against_it() -> None:
     assert verdict.answer == Answer.YES
     assert not verdict.cautions
     assert "490 of 500 photos" in verdict.reasons[0]
-    assert "between 11 and 36 in 1,000" in verdict.reasons[0]
+    assert "between 10 and 37 in 1,000" in verdict.reasons[0]
+
+
+def test_many_photos_without_a_mistake_do_not_show_that_there_is_none() -> None:
+    verdict = reach_verdict(judged(hits=10_000, misses=0), HeldOut.TEST, ())
+    assert "between 0 and 1 in 1,000" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +170,23 @@ def test_equal_classes_are_not_called_weak_by_chance() -> None:
     assert named <= 6
 
 
+def test_a_class_of_one_photo_is_not_called_weak() -> None:
+    """With 300 of them, one that is missed among many that are not is no wonder."""
+    photos = judged(hits=299, misses=1, names=tuple(f"kind {n}" for n in range(300)))
+    cautions = reach_verdict(photos, HeldOut.TEST, ()).cautions
+    assert not any("It finds only" in caution for caution in cautions)
+
+
+def test_the_chance_of_so_few_is_that_of_fishers_exact_test() -> None:
+    generator = np.random.default_rng(0)
+    for own, others in [(1, 1), (1, 299), (7, 2), (60, 400), (900, 1100)]:
+        for share in (0.0, 0.5, 0.98, 1.0):
+            groups = [generator.random(count) < share for count in (own, others)]
+            table = [[group.sum(), (~group).sum()] for group in groups]
+            expected = fisher_exact(table, alternative="less").pvalue
+            assert chance_of_so_few(*groups) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
 def test_few_photos_are_not_called_badly_calibrated_by_chance() -> None:
     generator = np.random.default_rng(0)
     blamed = 0
@@ -230,6 +253,28 @@ def test_figures_are_there_with_their_ranges_and_counts() -> None:
     assert "Judged on 500 photos of the test split" in text
     assert "10 mistakes" in text
     assert "before calibration" in text
+
+
+def test_no_photo_is_as_sure_as_a_rounded_probability_to_answer_from() -> None:
+    """Of an easy set the surest photos all have the most that the doubt leaves."""
+    photos = judged(500, 0)
+    photos.probabilities[:] = np.where(photos.probabilities > 0.5, 0.99976, 0.00024)
+    text = page_of(photos).text
+    assert "80 % 0.9997 100.00 %" in text
+
+
+def test_of_no_known_photo_no_accuracy_is_drawn() -> None:
+    assert "the known photos" in page_of(judged(490, 10)).text
+    assert "the known photos" not in page_of(judged(490, 10, unknown=500)).text
+
+
+@pytest.mark.parametrize("held_out", [HeldOut.TEST, HeldOut.VAL])
+def test_calibration_is_said_to_be_of_other_photos_only_where_it_is(held_out: HeldOut) -> None:
+    photos = judged(500, 0)
+    surer = np.where(photos.probabilities > 0.5, 0.99, 0.01)
+    text = page_of(photos, held_out=held_out, uncalibrated=surer).text
+    assert "did not help" in text
+    assert ("fitted on other photos" in text) == (held_out == HeldOut.TEST)
 
 
 def test_many_classes_show_the_commonest_confusions() -> None:
