@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -130,7 +130,7 @@ def _refuse_overwriting(output: Path, read: Sequence[str | Path]) -> None:
     for path in read:
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
             raise UsageError(f"--output {output} is a file that this command reads. Name another")
-    with suppress(OSError):  # what cannot be read, cannot be written either, which is told later
+    with disk_faults_named(output):  # a file that cannot be read could be replaced all the same
         if os.path.isfile(output) and not holds_rows(replaceable(output)):  # noqa: PTH113
             raise UsageError(
                 f"--output {output}: is there, and holds no rows of petclassify. Name another"
