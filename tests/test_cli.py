@@ -367,12 +367,14 @@ def test_demo_goes_the_whole_way(
     assert Path("models/latest/model.onnx").is_file()
     assert "report.html" in done.out
     assert "petclassify train DIR" in done.out
+    page = Path("models/latest/report.html").read_text()
+    assert "<pre>petclassify train data/drawn-pets</pre>" in page  # the line that goes on, too
 
 
 def test_demo_fills_a_folder_that_is_empty(
     petclassify: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(config: TrainConfig) -> None:
+    def stop(config: TrainConfig, command: str) -> None:
         raise UsageError(f"would train on {config.data}")
 
     monkeypatch.setattr("petclassify.commands.demo.run_training", stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -37,9 +38,10 @@ def demo(
     if not folder.is_dir() or not any(folder.iterdir()):
         show([f"$ petclassify data draw {folder}"])
         draw_pets(folder, count=200, seed=0)
-    show([f"$ petclassify train {folder}"])
+    command = shlex.join(["petclassify", "train", str(folder)])
+    show([f"$ {command}"])
     require_extra("train", TRAIN_MODULES)
-    run_training(TrainConfig(folder))
+    run_training(TrainConfig(folder), command)
     example = next(walk_images(folder))
     show(["", f"$ petclassify predict {example}"])
     predict([str(example)])

@@ -172,7 +172,7 @@ def train(
         tensorboard=tensorboard,
         exclude=exclude,
     )
-    run_training(config)
+    run_training(config, command_line())
 
 
 def export(
@@ -230,8 +230,8 @@ def export(
     show([f"{path} ({path.stat().st_size / 1e6:.1f} MB)"])
 
 
-def run_training(config: TrainConfig) -> None:
-    """Check, train, and print what came of it."""
+def run_training(config: TrainConfig, command: str) -> None:
+    """Check, train, and print what came of it; `command` is the line that does the same."""
     from petclassify.learn.preflight import check_request
     from petclassify.learn.runs.stopwatch import Stopwatch
 
@@ -242,7 +242,7 @@ def run_training(config: TrainConfig) -> None:
         from petclassify.learn.train import train as run
 
     collect_from_now_on()
-    result = run(config, index, command_line(), watch)
+    result = run(config, index, command, watch)
     if result is not None:
         _show_result(result)
 
