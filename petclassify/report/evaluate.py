@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from petclassify.errors import DataError, ImageError
+from petclassify.images.digests import digest_photos
 from petclassify.images.index import Index, Sample, told_apart
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
@@ -66,7 +67,11 @@ def evaluate(index: Index, model: Path) -> Evaluation:
     matched = [Sample(one.path, labels[one.label]) for one in _judged_samples(index)]
     judged, unreadable = judge(classifier, matched, index.root)
     learned_from = _count_learned_from(place, index.root, judged)
-    findings = (*_tell_learned_from(learned_from), *doubt_of_unknown(classifier))
+    findings = (
+        *_tell_learned_from(learned_from),
+        *tell_copies(digest_photos(judged.paths)),
+        *doubt_of_unknown(classifier),
+    )
     info = classifier.info
     return Evaluation(index.root, place, info, judged, unreadable, learned_from, findings)
 
@@ -76,6 +81,15 @@ def _tell_learned_from(count: int) -> Iterator[str]:
         yield (
             f"{count:,} of these photos lie in the data set that it was trained on, outside its "
             "test split: the figures flatter."
+        )
+
+
+def tell_copies(digests: Sequence[object]) -> Iterator[str]:
+    """Say of judged photos, by their digests, that some of them are copies of others."""
+    if copies := len(digests) - len({*digests}):
+        yield (
+            f"Of the judged photos {copies:,} are copies of others and count again, so that the "
+            "ranges are too narrow."
         )
 
 

@@ -56,6 +56,18 @@ def test_unreadable_photos_are_named_and_the_others_judged(
     assert "cats" in done.out
 
 
+def test_copies_among_the_judged_photos_are_told_of(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path, copied
+) -> None:
+    later = copied(drawn_pets)
+    for number in range(3):
+        shutil.copy(sorted((later / "cats").iterdir())[0], later / "cats" / f"again {number}.jpg")
+    said = "Of the judged photos 3 are copies of others and count again"
+    assert said in petclassify("evaluate", later, "--model", drawn_run).out
+    assert said in Path("report.html").read_text()
+    assert "are copies" not in petclassify("evaluate", drawn_pets, "--model", drawn_run).out
+
+
 def test_no_report_is_written_into_the_photos(
     petclassify: Run, drawn_run: Path, drawn_pets: Path, copied, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from petclassify.learn.checking.label_check import find_label_errors
 from petclassify.learn.data.dataset import Dataset, Member, apart
 from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
 from petclassify.learn.head.familiarity import to_units
+from petclassify.report.evaluate import tell_copies
 
 _EXAMPLES = 3
 _ROWS = 512
@@ -40,11 +41,7 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
     if dataset.unreadable:
         yield f"Left out, since they cannot be read: {_counted(dataset.unreadable, 'photo')}."
     judged = dataset.of("test") or dataset.of("val")
-    if copies := len(judged) - len({member.digest for member in judged}):
-        yield (
-            f"Of the judged photos {copies:,} are copies of others and count again, so that the "
-            "ranges are too narrow."
-        )
+    yield from tell_copies([member.digest for member in judged])
     exact = dataset.copies_across_splits()
     held_out = {m.path for same in exact for m in same if m.split != "train"}
     near = [] if frozen is None else near_copies(dataset, frozen)
