@@ -68,7 +68,7 @@ def replaceable(path: Path) -> Path:
     given, path = path, Path(os.path.realpath(path))  # a link stays, what it names is replaced
     with disk_faults_named(path):
         if (os.path.exists(given) or os.path.lexists(path)) and not os.path.isfile(given):  # noqa: PTH110, PTH113
-            raise EnvironmentFault(f"{given}: cannot be written, it is no regular file")
+            raise EnvironmentFault(f"{given}: cannot be written, it is {_kind(given)}. Name a file")
         if _is_printed_to(path):
             raise EnvironmentFault(
                 f"{given}: cannot be replaced, stdout or stderr goes there. Name another file"
@@ -76,6 +76,10 @@ def replaceable(path: Path) -> Path:
         if not path.parent.is_dir():
             raise EnvironmentFault(f"{path}: cannot be written, there is no folder {path.parent}")
     return path
+
+
+def _kind(path: Path) -> str:
+    return "a folder" if os.path.isdir(path) else "no regular file"  # noqa: PTH112 (lone surrogates)
 
 
 def _is_printed_to(path: Path) -> bool:

@@ -158,7 +158,9 @@ UnfreezeOption = Annotated[
 ]
 EpochsOption = Annotated[
     int | None,
-    typer.Option(rich_help_panel=TRAINING, min=1, max=10_000, help="Default: 4; of zoo/NAME, 10."),
+    typer.Option(
+        rich_help_panel=TRAINING, min=1, max=10_000, help="With --unfreeze, 4; zoo/NAME, 10."
+    ),
 ]
 MinutesOption = Annotated[float, lever("Time for all epochs, not their number.", _STEPS)]
 ResumeOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -66,23 +67,26 @@ def layer_lines(table: LayerTable, depth: int | None) -> Iterator[str]:
 
 
 def catalogue_lines(catalogue: Catalogue, width: int) -> Iterator[str]:
-    """The names that --backbone takes, timm's by family; as many of those as fit in a line."""
+    """The names that --backbone takes, but of timm's families only how many there are."""
     width = min(width, _LONGEST_LINE)
     yield "From scratch:"
     yield from _filled(catalogue.zoo, width)
     yield "Pretrained, weights come with the install:"
     yield from _filled(catalogue.offline, width)
-    yield "Pretrained, weights from the hub or --weights FILE (timm's families):"
-    for family, names in catalogue.families.items():
-        start = f"  {family:24}{len(names):5}"
-        for name in names:
-            if len(start) + 2 + len(name) > width:
-                break
-            start += f"  {name}"
-        yield start
+    yield "Pretrained, weights from the hub or --weights FILE: timm's families, how many of each:"
+    yield from _in_columns({name: len(them) for name, them in catalogue.families.items()}, width)
     yield ""
-    yield "petclassify networks 'resnet*'  lists names"
+    yield "petclassify networks 'resnet*'  lists names, 'convnext*tiny*' too"
     yield "petclassify networks resnet18   shows its layers"
+
+
+def _in_columns(counts: Mapping[str, int], width: int) -> Iterator[str]:
+    """Names and counts, read downwards."""
+    longest = max(map(len, counts))
+    cells = [f"  {name:{longest}}{count:4}" for name, count in counts.items()]
+    rows = math.ceil(len(cells) / max(1, width // (longest + 6)))
+    for row in range(rows):
+        yield "".join(cells[row::rows])
 
 
 def _filled(names: Sequence[str], width: int) -> list[str]:

@@ -371,7 +371,8 @@ def test_a_pipe_behind_a_link_is_named_as_what_cannot_be_replaced(
         [sys.executable, "-m", "petclassify", *command], capture_output=True, text=True, check=False
     )
     assert done.returncode == ExitCode.ENVIRONMENT
-    assert done.stderr == f"error: {tmp_path / name}: cannot be written, it is no regular file\n"
+    finding = "cannot be written, it is no regular file. Name a file"
+    assert done.stderr == f"error: {tmp_path / name}: {finding}\n"
 
 
 def test_a_file_that_the_shell_appends_to_is_not_replaced(photo: Path, tmp_path: Path) -> None:

@@ -83,9 +83,10 @@ def _quantise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
         quantised = _quantised(prepared, calibrating, exclude=before)
         cosine = _mean_cosine(run_graph(quantised, features, compared), expected)
         log.info(
-            "int8: the first %d of %d layers left in float; cosine of the features to the float "
-            "ones %.4f, enough is %s",
-            *(kept, len(layers), cosine, MIN_COSINE),
+            "int8: tried with the first %d of %d layers in float: the features come to a cosine "
+            "of %.4f with the float ones, %s",
+            *(kept, len(layers), cosine),
+            f"over {MIN_COSINE}: taken" if cosine >= MIN_COSINE else f"{MIN_COSINE} is wanted",
         )
         if cosine >= MIN_COSINE:
             break

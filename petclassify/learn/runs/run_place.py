@@ -74,7 +74,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
         raise UsageError(f"{path}: not a run folder, so --resume cannot go on there") from error
     if changed:
         raise UsageError(
-            f"{path}: this run was started with other options ({', '.join(changed)}). "
+            f"{path}: this run was started with other options ({'; '.join(changed)}). "
             "Give the same ones with --resume, or train anew without it"
         )
     with _claimed_run(path):
@@ -168,7 +168,7 @@ def clear_half_written(folder: Path) -> None:
 
 
 def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Options that were other ones then."""
+    """Options that were other ones then, with both values."""
     changed = []
     for name, value in asked.items():
         was = before.get(name)
@@ -177,5 +177,10 @@ def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
         if isinstance(value, dict) and isinstance(was, dict):
             changed += _differing(was, value)
         else:
-            changed.append("DATA" if name == "data" else f"--{name.replace('_', '-')}")
+            option = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
+            changed.append(f"{option} was {_shown(was)}, is {_shown(value)}")
     return changed
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else str(value)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -126,6 +127,15 @@ def start_server() -> Iterator[Callable[[Service], Client]]:
         server.should_exit = True
         thread.join()
         service.close()
+
+
+def model_saying(path: Path, **facts: object) -> Path:
+    """The shipped model with other facts about itself."""
+    model = onnx.load(SHIPPED)
+    (entry,) = model.metadata_props
+    entry.value = json.dumps(json.loads(entry.value) | facts)
+    onnx.save(model, path)
+    return path
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-import onnx
 import pytest
 from PIL import Image
 
 from petclassify.runtime.serve.service import Service
 from tests.reliability import Attacks
-from tests.runtime.serve.conftest import SHIPPED, Client, encoded, running_server
+from tests.runtime.serve.conftest import SHIPPED, Client, encoded, model_saying, running_server
 from tests.runtime.serve.test_app import png_head
 from tests.runtime.serve.test_limits import connect, wait_until_nothing_is_held
 
@@ -45,15 +44,6 @@ def infer_request(data: list[object], **fields: object) -> str:
     return json.dumps({"inputs": [tensor | fields]})
 
 
-def model_with_classes(path: Path, *class_names: str) -> Path:
-    """The shipped model, its two classes called otherwise."""
-    model = onnx.load(SHIPPED)
-    (entry,) = model.metadata_props
-    entry.value = json.dumps(json.loads(entry.value) | {"class_names": class_names})
-    onnx.save(model, path)
-    return path
-
-
 def test_text_among_numbers_takes_no_memory() -> None:
     with running_server("--model", SHIPPED) as client:
         before = memory_mib(client, "VmHWM")
@@ -75,7 +65,7 @@ def test_text_that_is_no_unicode_is_answered(server: Client) -> None:
 def test_odd_class_names_survive(
     start_server: Start, tmp_path: Path, photo: bytes, names: tuple[str, str]
 ) -> None:
-    client = start_server(Service(model_with_classes(tmp_path / "<i>\udcff.onnx", *names)))
+    client = start_server(Service(model_saying(tmp_path / "<i>\udcff.onnx", class_names=names)))
     assert client.ask("/model").json["class_names"] == list(names)
     for answer in (
         client.ask("/predict", photo).json,

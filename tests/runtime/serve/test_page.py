@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.serve.service import Service
-from tests.runtime.serve.conftest import SHIPPED, Client
+from tests.runtime.serve.conftest import SHIPPED, Client, model_saying
 
 Start = Callable[[Service], Client]
 
@@ -115,7 +117,28 @@ def test_unknown_photos_and_bad_files_say_so(
     expect(failed.locator(".label")).to_have_text("Not classified")
     expect(failed.locator(".remark")).to_have_text("Not an image in a known format.")
     expect(failed.locator(".no-preview")).to_be_visible()
-    expect(page.locator("#summary")).to_have_text("2 photos: 1 unknown, 1 not classified")
+    expect(page.locator("#summary")).to_have_text("2 photos: unknown 1, not classified 1")
+
+
+@pytest.mark.parametrize(("beyond", "verdict"), [(1e-6, "unknown"), (-1e-6, "cats")])
+def test_a_familiarity_close_to_the_threshold_agrees_with_the_verdict(
+    start_server: Start,
+    open_page: Callable[..., Page],
+    catsdogs: Path,
+    tmp_path: Path,
+    beyond: float,
+    verdict: str,
+) -> None:
+    cat = min((catsdogs / "test" / "cats").iterdir())
+    threshold = Classifier.load(SHIPPED).predict(cat).familiarity + beyond
+    model = model_saying(tmp_path / "model.onnx", known_threshold=threshold)
+    page = open_page(start_server(Service(model)))
+    hand_over(page, {"cat.jpg": cat.read_bytes()})
+    expect(page.locator(".card .label")).to_have_text(verdict)
+    shown = page.locator(".card .familiarity").text_content() or ""
+    found = re.fullmatch(r"Familiarity (\d+) % \(known from (\d+) % on\)", shown)
+    assert found is not None
+    assert (int(found[1]) >= int(found[2])) == (verdict == "cats")
 
 
 def test_names_are_text(server: Client, open_page: Callable[..., Page], photo: bytes) -> None:
@@ -145,7 +168,7 @@ def test_a_hundred_photos_at_once(
 ) -> None:
     page = open_page(server)
     hand_over(page, {f"{number}.jpg": photo for number in range(100)})
-    expect(page.locator("#summary")).to_have_text("100 photos: 100 unknown")
+    expect(page.locator("#summary")).to_have_text("100 photos: unknown 100")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".card")).to_have_count(0)
     expect(page.locator("#choose")).to_be_focused()

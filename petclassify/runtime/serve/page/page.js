@@ -203,8 +203,7 @@ function succeed(card, said) {
   }
   const classes = Object.entries(said.probabilities).sort((a, b) => b[1] - a[1]);
   part("bars").replaceChildren(...classes.slice(0, CLASSES_SHOWN).map(makeBar));
-  const least = model ? ` (known from ${Math.round(100 * model.known_threshold)} % on)` : "";
-  part("familiarity").textContent = `Familiarity ${Math.round(100 * said.familiarity)} %${least}`;
+  part("familiarity").textContent = familiarity(said);
   part("familiarity").hidden = false;
   part("look").hidden = !model?.explains;
 }
@@ -270,7 +269,7 @@ function showTally() {
   const counts = [...labels].sort((a, b) => b[1] - a[1]);
   if (unknown) counts.push(["unknown", unknown]);
   if (failed) counts.push(["not classified", failed]);
-  const found = counts.map(([what, count]) => (added === 1 ? what : `${count} ${what}`)).join(", ");
+  const found = counts.map(([what, count]) => (added === 1 ? what : `${what} ${count}`)).join(", ");
   const photos = done < added ? `${done} of ${added} photos` : `${added} photo${added === 1 ? "" : "s"}`;
   const text = found ? `${photos}: ${found}` : photos;
   byId("summary").textContent = text;
@@ -285,6 +284,13 @@ function clear() {
   byId("results").hidden = true;
   byId("spoken").textContent = "Cleared";
   byId("choose").focus();
+}
+
+// Both towards the verdict: what is unknown stays below what is known from.
+function familiarity(said) {
+  const found = 100 * said.familiarity;
+  const least = model ? ` (known from ${Math.ceil(100 * model.known_threshold)} % on)` : "";
+  return `Familiarity ${said.known ? Math.ceil(found) : Math.floor(found)} %${least}`;
 }
 
 function percent(share) {
