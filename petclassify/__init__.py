@@ -2,6 +2,9 @@
 
 from petclassify import Classifier
 Classifier.load("model.onnx").predict("img.jpg")
+
+Names: a function that does something is a verb (`write_report`); one that only answers is what it
+answers with (`familiarity_of`, as Python's own `sorted`), or a question (`is_uri`).
 """
 
 import os

@@ -201,7 +201,7 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
         if losses[0] >= losses[1]:
             _tell_that_the_head_ships(*losses)
             return frozen
-    log.info("epoch %d ships: the least validation loss", best.number)
+    log.info("epoch %d ships: the least validation loss. Calibrated from here on", best.number)
     if len(labels) < ENOUGH_JUDGES:
         log.warning("only %d validation photos chose it, which is little to go by", len(labels))
     return Candidate(

@@ -12,7 +12,7 @@ Test photos are read with the others, but their labels are looked at once all is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 from petclassify.arrays import Logits
 from petclassify.config import TrainConfig
 from petclassify.files import write_whole
-from petclassify.images.index import SPLITS, Index, Split
+from petclassify.images.index import Index, Split
 from petclassify.images.read_only import require_outside
 from petclassify.learn.backbones.backbone import Backbone, load_backbone, random_backbone
 from petclassify.learn.candidates import (
@@ -31,21 +31,15 @@ from petclassify.learn.candidates import (
     head_on_train,
     logits_on_val,
 )
-from petclassify.learn.data.dataset import (
-    Dataset,
-    allowed_unreadable,
-    prepare_dataset,
-    require_usable,
-    split_dataset,
-)
-from petclassify.learn.data.first_read import read_once
+from petclassify.learn.data.dataset import Dataset, prepare_dataset
 from petclassify.learn.export.export import export_model
 from petclassify.learn.frozen.cache_place import cache_folder
 from petclassify.learn.frozen.feature_cache import FeatureCache
-from petclassify.learn.frozen.frozen_pass import FITTED_SPLITS, FITTED_VIEWS, FrozenPass
+from petclassify.learn.frozen.frozen_pass import FrozenPass
 from petclassify.learn.head.calibration import UNCALIBRATED
 from petclassify.learn.head.logistic import HeadSearch
 from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
+from petclassify.learn.reading import read_and_split
 from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_report import write_run_report
 from petclassify.learn.runs.epoch_log import EpochLog
@@ -97,46 +91,38 @@ def train(
     with watch.stage("backbone"):
         backbone, frozen = _load(config)
     with _run_folder(config, index) as folder, _way_on_told(command):
-        return _train_into(folder, config, dataset, backbone, frozen, processes, watch, command)
+        means = _Means(config, backbone, frozen, processes)
+        return _train_into(folder, dataset, means, watch, command)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """What every stage works with; `frozen` is None from random weights."""
+
+    config: TrainConfig
+    backbone: Backbone
+    frozen: FrozenPass | None
+    processes: Processes
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What the fits found, and the candidate that ships."""
+
+    search: HeadSearch | None
+    tuned: FineTuned | None
+    shipped: Candidate
 
 
 def _train_into(
-    folder: RunFolder,
-    config: TrainConfig,
-    dataset: Dataset,
-    backbone: Backbone,
-    frozen: FrozenPass | None,
-    processes: Processes,
-    watch: Stopwatch,
-    command: str,
+    folder: RunFolder, dataset: Dataset, means: _Means, watch: Stopwatch, command: str
 ) -> TrainResult:
+    config, backbone, frozen = means.config, means.backbone, means.frozen
     with watch.stage("features"):
-        dataset = _read_all(
-            dataset,
-            config,
-            backbone,
-            frozen,
-            folder.tell_data,
-        )
+        dataset = read_and_split(dataset, config, backbone, frozen, folder.tell_data)
         folder.require_its_photos(dataset)
-    search: HeadSearch | None = None
-    head: Candidate | None = None
-    tuned: FineTuned | None = None
-    rival: Logits | None = None
-    with watch.stage("head"):
-        if frozen is not None:
-            search, head = frozen_candidate(dataset, frozen, config.seed)
-    if config.fit.unfreeze != "none":
-        start = _start(dataset, backbone, frozen, search)
-        with (
-            watch.stage("fine-tuning"),
-            EpochLog(folder, search, tensorboard=config.tensorboard) as epoch_log,
-        ):
-            tuned = fine_tune(config, start, dataset, folder.state, processes, epoch_log)
-        watch.add("fine-tuning", tuned.earlier_seconds)
-        if frozen is not None and start.head is not None:
-            rival = logits_on_val(dataset, frozen, start.head)
-    shipped = choose(head, tuned, rival)
+    fitted = _fit(folder, dataset, means, watch)
+    shipped = fitted.shipped
     with watch.stage("familiarity"):
         familiarity = familiarity_of(shipped, dataset, frozen, backbone.resize, config.seed)
     metrics = shipped.metrics(dataset.class_names)
@@ -149,28 +135,61 @@ def _train_into(
         training_facts(config, dataset, metrics, shipped),
     )
     with watch.stage("files"):
-        folder.reopen()
-        engine = None if frozen is None else frozen.cache.engine
-        facts = resolved(config, folder.path, backbone, engine, search, tuned)
-        folder.write_json("config.json", facts)
-        folder.write_json("data.json", dataset.to_dict())
-        folder.write_history(search, () if tuned is None else tuned.state.epochs)
-        folder.draw_curves(search, None if tuned is None else tuned.state)
-        folder.write_predictions(dataset, shipped.members, shipped.probabilities)
+        _write_files(folder, dataset, means, fitted)
         save_checkpoint(model, folder.checkpoint)
     with watch.stage("export"):
         _export(model, dataset, folder)
     with watch.stage("report"):
         write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
+    folder.write_json("metrics.json", _figures(shipped, dataset) | {"seconds": watch.seconds()})
+    folder.mark_latest()
+    return TrainResult(folder.path, metrics, watch.seconds())
+
+
+def _fit(folder: RunFolder, dataset: Dataset, means: _Means, watch: Stopwatch) -> _Fitted:
+    """Fit the head, fine-tune if asked, and choose between the two."""
+    config, frozen = means.config, means.frozen
+    search: HeadSearch | None = None
+    head: Candidate | None = None
+    with watch.stage("head"):
+        if frozen is not None:
+            search, head = frozen_candidate(dataset, frozen, config.seed)
+    if config.fit.unfreeze == "none":
+        return _Fitted(search, None, choose(head, None, None))
+    start = _start(dataset, means.backbone, frozen, search)
+    with (
+        watch.stage("fine-tuning"),
+        EpochLog(folder, search, tensorboard=config.tensorboard) as epoch_log,
+    ):
+        tuned = fine_tune(config, start, dataset, folder.state, means.processes, epoch_log)
+    watch.add("fine-tuning", tuned.earlier_seconds)
+    rival: Logits | None = None
+    if frozen is not None and start.head is not None:
+        rival = logits_on_val(dataset, frozen, start.head)
+    return _Fitted(search, tuned, choose(head, tuned, rival))
+
+
+def _write_files(folder: RunFolder, dataset: Dataset, means: _Means, fitted: _Fitted) -> None:
+    folder.reopen()
+    search, tuned, shipped = fitted.search, fitted.tuned, fitted.shipped
+    engine = None if means.frozen is None else means.frozen.cache.engine
+    facts = resolved(means.config, folder.path, means.backbone, engine, search, tuned)
+    folder.write_json("config.json", facts)
+    folder.write_json("data.json", dataset.to_dict())
+    folder.write_history(search, () if tuned is None else tuned.state.epochs)
+    folder.draw_curves(search, None if tuned is None else tuned.state)
+    folder.write_predictions(dataset, shipped.members, shipped.probabilities)
+
+
+def _figures(shipped: Candidate, dataset: Dataset) -> dict[str, object]:
+    """By split, as JSON."""
+    metrics = shipped.metrics(dataset.class_names)
     before = replace(shipped, calibration=UNCALIBRATED).metrics(dataset.class_names)
-    figures = {
+    return {
         split: metrics[split].to_dict()
         | {"before_calibration": {"log_loss": before[split].log_loss, "ece": before[split].ece}}
         for split in metrics
     }
-    folder.write_json("metrics.json", figures | {"seconds": watch.seconds()})
-    folder.mark_latest()
-    return TrainResult(folder.path, metrics, watch.seconds())
 
 
 def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
@@ -180,7 +199,7 @@ def _help(config: TrainConfig, index: Index, processes: Processes) -> None:
     processes.join()
     dataset = prepare_dataset(index, config)
     backbone, frozen = _load(config)
-    dataset = _read_all(dataset, config, backbone, frozen, lambda _: None)
+    dataset = read_and_split(dataset, config, backbone, frozen, lambda _: None)
     search = None
     if frozen is not None:
         search, _ = frozen_candidate(dataset, frozen, config.seed)
@@ -229,42 +248,6 @@ def _to_go_on(command: str) -> str:
     if not command or "--resume" in command:
         return command or "repeat the command"
     return f"{command} --resume"
-
-
-def _read_all(
-    dataset: Dataset,
-    config: TrainConfig,
-    backbone: Backbone,
-    frozen: FrozenPass | None,
-    tell: Callable[[Dataset], None],
-) -> Dataset:
-    """Read every photo, run it through the frozen backbone, and split those that can be read.
-
-    From random weights there is nothing to run; the normalisation is then the photos' own.
-    """
-    left = allowed_unreadable(dataset.total, config.max_bad) - len(dataset.unreadable)
-    if frozen is None:
-        first = read_once(dataset.photos(*SPLITS), backbone.resize, left)
-        dataset = _split(dataset.without(first.unreadable), config, tell)
-        backbone.extractor.normalise_by(*first.channels(m.digest for m in dataset.of("train")))
-        return dataset
-    requests = [(dataset.photos(*FITTED_SPLITS), FITTED_VIEWS), (dataset.photos("test"), 1)]
-    return _split(dataset.without(frozen.run(requests, left)), config, tell)
-
-
-def _split(dataset: Dataset, config: TrainConfig, tell: Callable[[Dataset], None]) -> Dataset:
-    """Say what was left out, refuse a set that lost too much, and split the others."""
-    tell(dataset)
-    if dataset.unreadable:
-        log.warning(
-            "%d of %d photos cannot be read; data.json lists them",
-            len(dataset.unreadable),
-            dataset.total,
-        )
-    require_usable(dataset, config.max_bad)
-    dataset = split_dataset(dataset, config)
-    tell(dataset)
-    return dataset
 
 
 def _start(
