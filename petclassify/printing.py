@@ -73,7 +73,7 @@ def catalogue_lines(catalogue: Catalogue, width: int) -> Iterator[str]:
     yield from _filled(catalogue.zoo, width)
     yield "Pretrained, weights come with the install:"
     yield from _filled(catalogue.offline, width)
-    yield "Pretrained, weights from the hub or --weights FILE: timm's families, how many of each:"
+    yield "Pretrained, from the hub or --weights FILE, how many in each family of timm:"
     yield from _in_columns({name: len(them) for name, them in catalogue.families.items()}, width)
     yield ""
     yield "petclassify networks 'resnet*'  lists names, 'convnext*tiny*' too"

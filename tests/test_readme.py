@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from petclassify.images.drawn_pets import draw_pets
 from tests.conftest import REPOSITORY, Outcome
 from tests.pages import label_by_http, serving
 
@@ -20,16 +21,15 @@ README = (REPOSITORY / "README.md").read_text()
 
 def test_every_command_of_the_readme_runs(
     petclassify: Callable[..., Outcome],
-    drawn_pets: Path,
     feature_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: feature_cache)
-    shutil.copytree(drawn_pets, "photos")
-    shutil.copytree(drawn_pets, "later")
-    shutil.copytree(drawn_pets / "cats", "holiday")
-    shutil.copy(next((drawn_pets / "dogs").iterdir()), "img.jpg")
+    draw_pets(Path("photos"), count=32, seed=0)
+    draw_pets(Path("later"), count=16, seed=1)
+    shutil.copytree("later/cats", "holiday")
+    shutil.copy(min(Path("later", "dogs").iterdir()), "img.jpg")
     commands = re.findall(r"^    petclassify (.+)$", README, flags=re.MULTILINE)
     assert len(commands) == 12
     for command in commands:

@@ -11,8 +11,10 @@ from petclassify.learn.backbones.backbone import empty_backbone
 from petclassify.learn.backbones.stages import find_stages, open_top
 from petclassify.learn.tuning.cut import cut
 
+LARGE = "vgg11"  # of 133 million parameters
+LARGE_IF_SLOW = pytest.param(LARGE, marks=pytest.mark.slow)
 LAST_STAGES = {
-    "vgg11": "pre_logits",
+    LARGE: "pre_logits",
     "resnet18": "layer4",
     "densenet121": "features.denseblock4",
     "tf_efficientnet_lite0": "blocks.6",
@@ -39,7 +41,7 @@ def test_a_network_whose_stages_timm_does_not_name_is_refused() -> None:
         find_stages(network)
 
 
-@pytest.mark.parametrize("name", LAST_STAGES)
+@pytest.mark.parametrize("name", [name for name in LAST_STAGES if name != LARGE] + [LARGE_IF_SLOW])
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_cut_network_gives_the_same_features_and_gradients(name: str, count: int) -> None:
     torch.manual_seed(0)

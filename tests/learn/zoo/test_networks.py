@@ -17,7 +17,8 @@ from petclassify.learn.zoo.layers import AtLeast
 from petclassify.learn.zoo.nin import nin
 from petclassify.learn.zoo.resnet import resnet18
 
-SMALL = [name for name in NETWORKS if not name.startswith(("vgg", "densenet121_"))] + ["vgg11"]
+LARGE = pytest.param("vgg11", marks=pytest.mark.slow)  # 133 million parameters
+SMALL = [name for name in NETWORKS if not name.startswith(("vgg", "densenet121_"))]
 
 # Of 1,000 classes and 3 channels; but for NiN as torchvision and timm count them.
 PARAMETERS = {
@@ -56,7 +57,7 @@ def test_lenet5_has_the_61706_parameters_of_the_fully_connected_third_layer() ->
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, LARGE])
 def test_a_network_learns_from_the_smallest_image_it_takes_and_from_odd_larger_ones(
     name: str, channels: int
 ) -> None:
