@@ -1,7 +1,8 @@
 """The list of photos to leave out: what `data check` writes, people edit, and `train` honours.
 
-A CSV with a column `path`, below the data set, and whatever other columns. Spreadsheets that
-save it anew may put a byte order mark in front, or semicolons or tabs for commas.
+A CSV with a column `path` and whatever other columns. A path is one below the data set, as
+`data check` writes it, or one from here, as `predict` does. Spreadsheets that save it anew may put
+a byte order mark in front, or semicolons or tabs for commas.
 """
 
 from __future__ import annotations
@@ -72,23 +73,16 @@ def leave_out(index: Index, path: Path) -> Index:
     """The same data set without the photos of a list.
 
     Raises:
-        UsageError: see `read_exclusions`.
+        UsageError: it names no photo of this data set; or see `read_exclusions`.
         DataError: a class would have no photo left.
 
     """
-    listed = dict.fromkeys(os.path.normpath(name) for name in read_exclusions(path))
     names = {
         sample.path: os.path.relpath(sample.path, index.root)
         for samples in index.splits.values()
         for sample in samples
     }
-    known = set(names.values())
-    unknown = [name for name in listed if name not in known]
-    if unknown:
-        log.warning(
-            "%s: %d of %d entries name no photo of %s, for example %s",
-            *(path, len(unknown), len(listed), index.root, unknown[0]),
-        )
+    listed = _find_listed(index.root, path, set(names.values()))
     splits = {
         split: tuple(sample for sample in samples if names[sample.path] not in listed)
         for split, samples in index.splits.items()
@@ -110,3 +104,23 @@ def leave_out(index: Index, path: Path) -> Index:
         )
     excluded = tuple(name for name in names.values() if name in listed)
     return replace(index, splits=splits, excluded=excluded)
+
+
+def _find_listed(root: Path, path: Path, names: set[str]) -> set[str]:
+    """Those of the photos' names that a list means."""
+    entries = dict.fromkeys(read_exclusions(path))
+    below = {entry: os.path.normpath(entry) for entry in entries}
+    from_here = {entry: os.path.relpath(entry, root) for entry in entries}
+    found = {e: n for way in (from_here, below) for e, n in way.items() if n in names}
+    strange = [entry for entry in entries if entry not in found]
+    if strange:
+        finding = (
+            f"{path}: {len(strange):,} of {len(entries):,} entries name no photo of {root}, "
+            f"for example {strange[0]}"
+        )
+        if not found:
+            raise UsageError(
+                f"{finding}. Name photos as {root} does, <class>/<image>.jpg, or go on without it"
+            )
+        log.warning("%s", finding)
+    return set(found.values())

@@ -85,6 +85,22 @@ def test_entries_that_name_no_photo_are_one_warning(
     assert "2 of 3 entries name no photo" in record.getMessage()
 
 
+def test_paths_as_predict_names_them_count_too(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [("photos/cats/000.png", ""), (str(photos / "dogs" / "001.png"), "")]
+    write_exclusions(tmp_path / "list.csv", rows)
+    index = leave_out(read_index(Path("photos")), tmp_path / "list.csv")
+    assert index.excluded == ("cats/000.png", "dogs/001.png")
+
+
+def test_a_list_of_another_data_set_is_refused(tmp_path: Path, photos: Path) -> None:
+    write_exclusions(tmp_path / "list.csv", [("birds/000.png", ""), ("birds/001.png", "")])
+    with pytest.raises(UsageError, match=r"2 of 2 entries .+ birds/000\.png"):
+        leave_out(read_index(photos), tmp_path / "list.csv")
+
+
 def test_leaving_out_test_photos_is_said_since_it_can_flatter(
     tmp_path: Path, make_photos: Callable[..., list[Path]], caplog: pytest.LogCaptureFixture
 ) -> None:

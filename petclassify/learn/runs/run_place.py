@@ -183,4 +183,6 @@ def _differing(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    return "not given" if value is None else str(value)
+    if isinstance(value, bool) or value is None:
+        return "given" if value else "not given"
+    return str(value)
