@@ -147,7 +147,8 @@ def check_lines(result: CheckResult, kinds: Sequence[Kind], top: int = 5) -> Ite
     """Photos by split and class; findings by kind; the worst few of each kind."""
     for split, counts in result.counts.items():
         few, many = min(counts.values()), max(counts.values())
-        classes = f"{len(counts)} classes, of {few:,} to {many:,} each"
+        range_shown = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+        classes = f"{len(counts)} classes, of {range_shown} each"
         if len(counts) <= _LISTED_CLASSES:
             classes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         name = "photos" if result.flat else split
