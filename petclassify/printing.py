@@ -106,7 +106,7 @@ def comparison_lines(comparison: Comparison, width: int) -> Iterator[str]:
 
     Columns that do not fit in the width go on in a table below.
     """
-    head = ("network", "weights", "px", "val acc.", "log loss", "test acc.", "epochs", "seconds")
+    head = ("network", "weights", "px", "val acc.", "val loss", "test acc.", "epochs", "seconds")
     cells = [
         (
             one.network,

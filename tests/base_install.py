@@ -41,7 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
 photos = Path("../shared/data/catsdogs/test")
 if photos.is_dir():
     judged = subprocess.run(
-        [*command, "evaluate", photos, "--format", "json"],
+        [*command, "evaluate", photos, "--model", "catsdogs", "--format", "json"],
         capture_output=True,
         text=True,
         check=True,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from petclassify.config import TrainConfig
 from petclassify.errors import ExitCode, UsageError
+from petclassify.images.drawn_pets import draw_pets
 from tests.conftest import REPOSITORY, Outcome
 
 Run = Callable[..., Outcome]
@@ -371,10 +373,27 @@ def test_demo_goes_the_whole_way(
     assert "<pre>petclassify train data/drawn-pets</pre>" in page  # the line that goes on, too
 
 
+def test_demo_leaves_models_latest_to_the_users_run(
+    petclassify: Run, monkeypatch: pytest.MonkeyPatch, feature_cache: Path, drawn_run: Path
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: feature_cache)
+    shutil.copytree(drawn_run, "models/mine")
+    Path("models/latest").symlink_to("mine")
+    draw_pets(Path("few"), count=20, seed=0)
+    done = petclassify("demo", "--data", "few")
+    assert done.code == 0, done.err
+    assert Path("models/latest").resolve().name == "mine"
+    assert "--model models/few-tf_efficientnet_lite0" in done.out
+    (example,) = (
+        line.split()[3] for line in done.out.splitlines() if "$ petclassify predict" in line
+    )
+    assert "model: models/latest/model.onnx (mine)" in petclassify("predict", example).err
+
+
 def test_demo_fills_a_folder_that_is_empty(
     petclassify: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(config: TrainConfig, command: str) -> None:
+    def stop(config: TrainConfig, command: str, **_: object) -> None:
         raise UsageError(f"would train on {config.data}")
 
     monkeypatch.setattr("petclassify.commands.demo.run_training", stop)

@@ -26,7 +26,7 @@ def demo(
 ) -> None:
     """Draw pets, train on them, and predict: the whole way, offline.
 
-    It takes about a minute.
+    It takes about a minute. Where models/latest names a run already, it stays so.
 
     Examples:
         petclassify demo
@@ -34,6 +34,7 @@ def demo(
     """
     from petclassify.images.drawn_pets import draw_pets
     from petclassify.images.walk import walk_images
+    from petclassify.runtime.model_file import LATEST
 
     if not folder.is_dir() or not any(folder.iterdir()):
         show([f"$ petclassify data draw {folder}"])
@@ -41,10 +42,13 @@ def demo(
     command = shlex.join(["petclassify", "train", str(folder)])
     show([f"$ {command}"])
     require_extra("train", TRAIN_MODULES)
-    run_training(TrainConfig(folder), command)
-    example = next(walk_images(folder))
-    show(["", f"$ petclassify predict {example}"])
-    predict([str(example)])
+    has_latest = Path("models", LATEST).is_symlink() or Path("models", LATEST).exists()
+    result = run_training(TrainConfig(folder), command, becomes_latest=not has_latest)
+    example = str(next(walk_images(folder)))
+    model = result.run if result is not None and has_latest else None
+    arguments = [example] if model is None else [example, "--model", str(model)]
+    show(["", f"$ {shlex.join(['petclassify', 'predict', *arguments])}"])
+    predict([example], model)
     typer.echo(
         "\nNow with your own photos, in folders named after what they show:\n"
         "  petclassify train DIR       where DIR/<class>/<image>.jpg\n"

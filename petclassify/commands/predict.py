@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -134,32 +135,38 @@ def evaluate(
     model: ModelOption = None,
     data_root: DataRootOption = DATA_ROOT,
     output_format: FigureFormatOption = FigureFormat.TABLE,
-    report: Annotated[Path, typer.Option(rich_help_panel=OUTPUT, help="The page to write.")] = Path(
-        "report.html"
-    ),
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, help="The page to write. Default: MODEL-on-DATA.html."
+        ),
+    ] = None,
 ) -> None:
     """Measure a model on labelled photos, and make a page of it.
 
     Examples:
-        petclassify evaluate later                        # the default model
-        petclassify evaluate later --model models/latest  # the last run's
+        petclassify evaluate later                      # the model last trained
+        petclassify evaluate later --model models/pets  # another run's
 
     """
     from petclassify.images.index import read_index
     from petclassify.images.public_sets import fetched_folder
     from petclassify.images.read_only import require_outside
     from petclassify.report.evaluate import evaluate as run
+    from petclassify.runtime.model_file import model_name
 
     missing = missing_modules(REPORT_MODULES)
     if not missing:
         from petclassify.report.page import refuse_foreign, report_of, write_report
-
+    folder, judged_model = fetched_folder(data, data_root), chosen_model(model)
+    on_data = Path(os.path.realpath(folder)).name
+    report = report or Path(f"{model_name(judged_model)}-on-{on_data}.html")
+    if not missing:
         refuse_foreign(report)
-    index = read_index(fetched_folder(data, data_root))
+    index = read_index(folder)
     if not missing:
         require_outside(index, report, "--report")
     collect_from_now_on()
-    judged_model = chosen_model(model)
     found = run(index, judged_model)
     metrics, known = found.judged.metrics, float(found.judged.known.mean())
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]

@@ -77,7 +77,7 @@ def located(data: Path, data_root: Path) -> Path:
 
 def chosen_model(model: Path | None) -> Path:
     """The model asked for, by path or as `catsdogs`, else the default, which is named on stderr."""
-    from petclassify.runtime.model_file import named_run
+    from petclassify.runtime.model_file import model_name, named_run
     from petclassify.runtime.predict import SHIPPED, default_model, shipped_model
 
     if model is not None:
@@ -85,7 +85,7 @@ def chosen_model(model: Path | None) -> Path:
         is_shipped = model == Path(Path(SHIPPED).stem) and not model.exists()
         return (shipped_model() if is_shipped else None) or model
     found = default_model()
-    whose = ""
+    whose = f" ({model_name(found)})"  # models/latest does not tell which run it is
     if found == shipped_model():
         why = "names no model" if os.path.lexists("models/latest") else "is not here"
         whose = f", which ships: models/latest {why}"

@@ -230,7 +230,9 @@ def export(
     show([f"{path} ({path.stat().st_size / 1e6:.1f} MB)"])
 
 
-def run_training(config: TrainConfig, command: str) -> None:
+def run_training(
+    config: TrainConfig, command: str, *, becomes_latest: bool = True
+) -> TrainResult | None:
     """Check, train, and print what came of it; `command` is the line that does the same."""
     from petclassify.learn.preflight import check_request
     from petclassify.learn.runs.stopwatch import Stopwatch
@@ -242,9 +244,10 @@ def run_training(config: TrainConfig, command: str) -> None:
         from petclassify.learn.train import train as run
 
     collect_from_now_on()
-    result = run(config, index, command, watch)
+    result = run(config, index, command, watch, becomes_latest=becomes_latest)
     if result is not None:
         _show_result(result)
+    return result
 
 
 def _tell_who_waits(index: Index) -> None:

@@ -115,8 +115,8 @@ def _find_listed(root: Path, path: Path, names: set[str]) -> set[str]:
     strange = [entry for entry in entries if entry not in found]
     if strange:
         finding = (
-            f"{path}: {len(strange):,} of {len(entries):,} entries name no photo of {root}, "
-            f"for example {strange[0]}"
+            f"{path}: {len(strange):,} of {len(entries):,} entries name no photo of {root} "
+            f"and leave none out, for example {strange[0]}"
         )
         if not found:
             raise UsageError(

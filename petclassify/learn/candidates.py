@@ -191,7 +191,7 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
         assert frozen is not None, "from random weights, the first epoch is better than none"
         if tuned is not None:
             head_loss, *epochs = tuned.state.val_losses
-            _tell_that_the_head_ships(min(epochs), head_loss)
+            _tell_that_the_head_ships("loss", min(epochs), head_loss)
         return frozen
     best = tuned.best
     of_val = [member.split == "val" for member in best.members]
@@ -199,7 +199,7 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
     if frozen is not None and start is not None:
         losses = [_calibrated_loss(logits, labels) for logits in (best.logits[of_val], start)]
         if losses[0] >= losses[1]:
-            _tell_that_the_head_ships(*losses)
+            _tell_that_the_head_ships("loss once calibrated", *losses)
             return frozen
     log.info("epoch %d ships: the least validation loss. Calibrated from here on", best.number)
     if len(labels) < ENOUGH_JUDGES:
@@ -219,9 +219,9 @@ def _calibrated_loss(logits: Logits, labels: Labels) -> float:
     return float(photo_losses(probabilities, labels).mean())
 
 
-def _tell_that_the_head_ships(loss: float, head_loss: float) -> None:
+def _tell_that_the_head_ships(measure: str, loss: float, head_loss: float) -> None:
     log.info(
-        "fine-tuning did not beat the frozen head on validation (loss %.4f, the head's %.4f): "
+        "fine-tuning did not beat the frozen head on validation (%s %.5f, the head's %.5f): "
         "the head's model ships",
-        *(loss, head_loss),
+        *(measure, loss, head_loss),
     )

@@ -27,7 +27,7 @@ from petclassify.config import (
     default_fit,
     default_weights,
 )
-from petclassify.errors import PetclassifyError, UsageError
+from petclassify.errors import DataError, PetclassifyError, UsageError
 from petclassify.files import disk_faults_named, write_whole, written_whole
 from petclassify.images.exclusions import leave_out
 from petclassify.images.index import Index, read_index
@@ -41,6 +41,7 @@ from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.runs.run_place import (
     LOCK,
     clear_half_written,
+    is_free,
     whole_names,
 )
 from petclassify.learn.train import train
@@ -49,6 +50,7 @@ from petclassify.report.comparison import Compared, Comparison, draw_comparison
 
 log = logging.getLogger(__name__)
 
+_CACHE = "cache"
 _OPTIONS = {"photos": "photos (--exclude counts)"}
 _FREE = {"networks", "out", "exclude"}  # may differ in a call that goes on; photos tells of lists
 
@@ -130,6 +132,8 @@ def _compare_into(config: CompareConfig, finished: Sequence[str]) -> Comparison:
     for network in dict.fromkeys((*finished, *config.networks)):
         try:
             rows.append(_trained(_train_config(config, network), config.photos))
+        except DataError:  # of the photos, so of every network
+            raise
         except Exception as error:
             fault = error
             known = isinstance(error, PetclassifyError)
@@ -166,7 +170,7 @@ def _train_config(config: CompareConfig, network: str) -> TrainConfig:
         seed=config.seed,
         out=run,
         max_bad=config.max_bad,
-        cache=config.out / "cache" / run.name,
+        cache=config.out / _CACHE / run.name,
         fit=fit,
         resume=run.exists(),
         exclude=config.exclude,
@@ -213,12 +217,19 @@ def _finished_before(config: CompareConfig) -> list[str]:
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise UsageError(f"{path}: not a comparison that petclassify wrote") from error
     changed = [_OPTIONS.get(name, name) for name in asked if asked[name] != before.get(name)]
+    if changed and not finished and _nothing_is_learnt(config.out):
+        return []
     if changed:
         raise UsageError(
             f"{config.out}: this comparison was made with other {', '.join(changed)}. Go on with "
             "the same options and photos, or give another --out"
         )
     return [name for name in finished if RunFolder(_run_path(config, name)).is_finished]
+
+
+def _nothing_is_learnt(out: Path) -> bool:
+    """Whether each network was refused, or stopped, before it learnt anything."""
+    return all(is_free(run) for run in out.iterdir() if run.is_dir() and run.name != _CACHE)
 
 
 def _listing(index: Index) -> str:

@@ -63,7 +63,12 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig, index: Index, command: str = "", watch: Stopwatch | None = None
+    config: TrainConfig,
+    index: Index,
+    command: str = "",
+    watch: Stopwatch | None = None,
+    *,
+    becomes_latest: bool = True,
 ) -> TrainResult | None:
     """Train, judge and export; see the module's docstring.
 
@@ -72,6 +77,7 @@ def train(
         index: the data set, as `learn.preflight.check_request` read it.
         command: the line that was given, for the report.
         watch: what was timed before.
+        becomes_latest: let models/latest name the run.
 
     Returns:
         The result; None in a process that only helps the first one.
@@ -92,7 +98,10 @@ def train(
         backbone, frozen = _load(config)
     with _run_folder(config, index) as folder, _way_on_told(command):
         means = _Means(config, backbone, frozen, processes)
-        return _train_into(folder, dataset, means, watch, command)
+        result = _train_into(folder, dataset, means, watch, command)
+        if becomes_latest:
+            folder.mark_latest()
+        return result
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,6 @@ def _train_into(
     with watch.stage("report"):
         write_run_report(folder, model, shipped, dataset, frozen, familiarity, command)
     folder.write_json("metrics.json", _figures(shipped, dataset) | {"seconds": watch.seconds()})
-    folder.mark_latest()
     return TrainResult(folder.path, metrics, watch.seconds())
 
 

@@ -62,7 +62,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
         Kind(
             "unreadable",
             "files that cannot be read",
-            "Training leaves these files out. Repair or remove them.",
+            "Training leaves out up to 1 % and refuses more. Repair, remove or exclude them.",
             "lines",
             tuple(Finding(one.reason, ((one.name, ""),)) for one in files.unreadable),
         ),

@@ -7,15 +7,18 @@ log is not flushed at each row, so a power cut may lose the last ones; they are 
 A prediction stands for a photo as long as its path, its size and its time of change stay the
 same. So photos that were added, changed, taken away or come in another order meanwhile cost
 nothing but their own scoring, and what is written is always what an unbroken run would write.
+What another command with the same output had scored, of photos that are still there, stays for it.
 Photos that failed are tried again. Another model's predictions are never mixed in: the command
 refuses, since starting anew would throw work away that was not asked to be.
 
-It takes about one and a half times the disk of JSON lines, and goes when the output is in place.
+It takes about one and a half times the disk of JSON lines, and goes when the output is in place
+and nothing of another command is in it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from collections import deque
@@ -29,6 +32,8 @@ from petclassify.runtime.object_store import is_uri
 from petclassify.runtime.output import outcome_of, to_fields
 from petclassify.runtime.photos import signature_of
 from petclassify.runtime.scoring import Scored, Source
+
+log = logging.getLogger(__name__)
 
 _OURS = 0x50455443  # "PETC", in the file's header
 _NEW = f"""
@@ -46,6 +51,14 @@ DROP TABLE IF EXISTS listed;
 CREATE TABLE listed (
     place INTEGER PRIMARY KEY, name BLOB NOT NULL, photo BLOB NOT NULL, outcome TEXT
 );
+"""
+_HAS_OTHERS = """
+SELECT EXISTS (
+    SELECT 1 FROM predictions WHERE photo NOT IN (SELECT photo FROM listed) AND is_there(photo)
+)
+"""
+_KEEP_OTHERS = """
+DELETE FROM predictions WHERE photo IN (SELECT photo FROM listed) OR NOT is_there(photo)
 """
 _ROWS = """
 SELECT listed.name, coalesce(listed.outcome, predictions.outcome)
@@ -106,6 +119,18 @@ class PartialResult:
                 raise _DamagedError from error
             yield Scored(os.fsdecode(name), outcome)
 
+    def leave_to_others(self) -> int:
+        """Keep what this run had no use for, of photos that are still there, and count that."""
+        if self._run == 1:
+            return 0
+        self._database.create_function("is_there", 1, _is_there)
+        if self._database.execute(_HAS_OTHERS).fetchone() == (0,):
+            return 0
+        self._database.execute(_KEEP_OTHERS)
+        self._database.commit()
+        (left,) = self._database.execute("SELECT count(*) FROM predictions").fetchone()
+        return int(left)
+
     def _scored_by(self, name: str, signature: str) -> int | None:
         """The number of the run whose prediction stands for a photo."""
         query = "SELECT run FROM predictions WHERE photo = ? AND signature = ?"
@@ -117,6 +142,10 @@ class PartialResult:
         self._database.execute("INSERT INTO listed VALUES (?, ?, ?, ?)", row)
 
 
+def _is_there(key: bytes) -> bool:
+    return is_uri(os.fsdecode(key)) or os.path.lexists(key)
+
+
 def _key(name: str) -> bytes:
     """What a photo is known by: its place, whatever folder or link the command came by."""
     return os.fsencode(name if is_uri(name) else os.path.realpath(name))
@@ -126,7 +155,8 @@ def _key(name: str) -> bytes:
 def opened_partial(output: Path, origin: str) -> Iterator[PartialResult]:
     """Open the partial result of an output, or begin one.
 
-    It is removed at the end, except if the work was broken off when predictions were in it.
+    It is removed at the end, except if the work was broken off when predictions were in it, or
+    if another command can go on with some of them.
 
     Args:
         output: where the whole result will be.
@@ -147,7 +177,10 @@ def opened_partial(output: Path, origin: str) -> Iterator[PartialResult]:
                 partial = PartialResult(database)
                 try:
                     yield partial
-                    of_use = False
+                    others = partial.leave_to_others()
+                    of_use = others > 0
+                    if of_use:
+                        log.warning("%s: keeps %d of other photos, for their command", path, others)
                 finally:
                     of_use = of_use and partial.count > 0
         finally:

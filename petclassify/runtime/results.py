@@ -51,7 +51,7 @@ def write_results(
     total = failed = 0
     with opened_partial(output, origin) as partial:
         if partial.count:
-            log.info("%s: goes on, an earlier run scored %d photos", output, partial.count)
+            log.info("%s: an earlier run was stopped after %d photos", output, partial.count)
         with _way_on_told(output, partial):
             for scored in score(partial.unscored(photos)):
                 partial.add(scored)

@@ -74,6 +74,22 @@ def test_each_network_has_a_row_in_the_table_the_files_and_the_picture(compare: 
     assert paths[0] == paths[1], "the same split for all"
 
 
+def test_refused_photos_are_told_once_and_bar_no_other_options(
+    compare: Run, drawn_pets: Path, petclassify: Run, copied: Callable[[Path], Path]
+) -> None:
+    data = copied(drawn_pets)
+    min((data / "cats").iterdir()).write_bytes(b"")
+    command = ("compare", data, "--networks", "zoo/lenet5,zoo/inception_mini", *OPTIONS)
+    refused = petclassify(*command)
+    assert refused.code == ExitCode.DATA
+    assert refused.err.count("cannot be read, more than 1 %") == 1
+    assert "--exclude" in refused.err
+    done = petclassify(*command, "--max-bad", 0.05)
+    assert done.code == 0, done.err
+    assert len(rows()) == 2
+    assert "made with other max_bad" in petclassify(*command).err
+
+
 def test_it_goes_on_where_it_was_stopped(compare: Run, caplog: pytest.LogCaptureFixture) -> None:
     assert compare("zoo/lenet5,zoo/inception_mini").code == 0
     before = rows()

@@ -64,8 +64,17 @@ def test_copies_among_the_judged_photos_are_told_of(
         shutil.copy(sorted((later / "cats").iterdir())[0], later / "cats" / f"again {number}.jpg")
     said = "Of the judged photos 3 are copies of others and count again"
     assert said in petclassify("evaluate", later, "--model", drawn_run).out
-    assert said in Path("report.html").read_text()
+    assert said in Path("run-on-copy-of-pets.html").read_text()
     assert "are copies" not in petclassify("evaluate", drawn_pets, "--model", drawn_run).out
+
+
+def test_each_model_and_folder_has_a_page_of_its_own(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path
+) -> None:
+    for model in (drawn_run, "catsdogs"):
+        assert petclassify("evaluate", drawn_pets, "--model", model).code == 0
+    pages = sorted(path.name for path in Path().glob("*.html"))
+    assert pages == ["catsdogs-on-pets.html", "run-on-pets.html"]
 
 
 def test_no_report_is_written_into_the_photos(
@@ -75,9 +84,9 @@ def test_no_report_is_written_into_the_photos(
     monkeypatch.chdir(data)
     done = petclassify("evaluate", ".", "--model", drawn_run)
     assert done.code == ExitCode.USAGE
-    assert "report.html: lies in the data set" in done.err
+    assert "run-on-copy-of-pets.html: lies in the data set" in done.err
     assert "another --report" in done.err
-    assert not (data / "report.html").exists()
+    assert not (data / "run-on-copy-of-pets.html").exists()
 
 
 def test_the_test_split_is_judged(petclassify: Run, catsdogs: Path) -> None:
@@ -114,7 +123,7 @@ def test_a_report_is_of_the_run_that_was_judged(
 
     monkeypatch.setattr("petclassify.report.evaluate.judge", judge_while_another_run_ends)
     assert petclassify("evaluate", drawn_pets).code == 0
-    assert "<h1>first on pets</h1>" in Path("report.html").read_text()
+    assert "<h1>first on pets</h1>" in Path("first-on-pets.html").read_text()
 
 
 def test_photos_that_the_model_learned_from_are_told_of(
@@ -128,7 +137,7 @@ def test_photos_that_the_model_learned_from_are_told_of(
     figures = petclassify("evaluate", drawn_pets, "--model", drawn_run, "--format", "json").out
     assert json.loads(figures)["notes"][0].startswith(f"{all_of_them - tested} of these photos")
     assert "If the model learned" not in out
-    page = Path("report.html").read_text()
+    page = Path("run-on-pets.html").read_text()
     assert "some of which it learned from" in page
     assert "95&nbsp;% confidence, for photos" not in page
     assert "true rate of mistakes" not in page

@@ -206,7 +206,7 @@ def test_what_cannot_be_told_is_not_claimed(
     later = tmp_path / "later"
     shutil.copytree(drawn_pets, later)
     assert petclassify("evaluate", later, "--model", drawn_run).code == 0
-    text = Page(Path("report.html").read_text()).text
+    text = Page(Path("run-on-later.html").read_text()).text
     assert "set aside before" not in text
     assert "if it learned from any of them, the figures flatter" in text
 
@@ -308,8 +308,8 @@ def test_evaluate_makes_a_page_with_its_command(
 ) -> None:
     done = petclassify("evaluate", drawn_pets, "--model", drawn_run)
     assert done.code == 0, done.err
-    assert "report  report.html" in done.out
-    page = Page(Path("report.html").read_text())
+    assert "report  run-on-pets.html" in done.out
+    page = Page(Path("run-on-pets.html").read_text())
     assert f"petclassify evaluate {drawn_pets} --model {drawn_run}" in page.text
     assert "Judged on 60 photos" in page.text
     assert any(where.startswith("data:image/png") for where in page.refers_to)
@@ -331,7 +331,7 @@ def test_a_model_moved_away_from_its_run_is_judged_without_curves(
 ) -> None:
     shutil.copy(drawn_run / "model.onnx", "moved.onnx")
     assert petclassify("evaluate", drawn_pets, "--model", "moved.onnx").code == 0
-    page = Page(Path("report.html").read_text())
+    page = Page(Path("moved-on-pets.html").read_text())
     assert not any(where.startswith("data:image/png") for where in page.refers_to)
 
 
@@ -354,7 +354,7 @@ def test_the_page_is_of_the_model_that_was_judged(
     monkeypatch.setattr(module, "evaluate", judge_and_move)
     done = petclassify("evaluate", drawn_pets)
     assert done.code == 0, done.err
-    assert f"{drawn_run.name} on {drawn_pets.name}" in Path("report.html").read_text()
+    assert f"{drawn_run.name} on {drawn_pets.name}" in Path("run-on-pets.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,9 @@ def test_the_model_last_trained_here_is_the_default(
     assert f"model: {SHIPPED}, which ships" in petclassify("predict", photo).err
     shutil.copytree(drawn_run, "models/mine")
     Path("models/latest").symlink_to("mine")
-    assert f"model: {Path('models/latest/model.onnx')}\n" in petclassify("predict", photo).err
+    assert (
+        f"model: {Path('models/latest/model.onnx')} (mine)\n" in petclassify("predict", photo).err
+    )
     Path("models/latest").unlink()
     Path("models/latest").write_text("mine\n")
     assert f"model: {Path('models/mine/model.onnx')}" in petclassify("predict", photo).err

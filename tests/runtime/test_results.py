@@ -54,7 +54,7 @@ def wait_for_rows(process: subprocess.Popen[str], output: Path) -> None:
 
 
 def scored_before(err: str) -> int:
-    found = re.search(r"goes on, an earlier run scored (\d+) photos", err)
+    found = re.search(r"an earlier run was stopped after (\d+) photos", err)
     return int(found.group(1)) if found else 0
 
 
@@ -150,6 +150,23 @@ def test_what_changed_meanwhile_is_scored_and_the_rest_is_not(
     done = predict(tmp_path / "photos", "--output", rows)
     assert kept(done.err) == 30 - 3
     assert rows.read_text() == predict(tmp_path / "photos", "--format", "jsonl").out
+
+
+def test_what_another_command_had_scored_stays_for_it(
+    predict: Run, tmp_path: Path, make_photos: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = make_photos(tmp_path / "long", 30)
+    make_photos(tmp_path / "short", 3, colour=200)
+    rows = tmp_path / "rows.jsonl"
+    leave_partial(tmp_path / "long", rows)
+    photos[0].unlink()
+    done = predict(tmp_path / "short", "--output", rows)
+    assert "rows.jsonl.part: keeps 29 of other photos, for their command" in caplog.text
+    assert rows.read_text() == predict(tmp_path / "short", "--format", "jsonl").out
+    done = predict(tmp_path / "long", "--output", rows)
+    assert kept(done.err) == 29
+    assert rows.read_text() == predict(tmp_path / "long", "--format", "jsonl").out
+    assert not rows.with_name("rows.jsonl.part").exists()
 
 
 def test_another_photo_of_the_same_relative_name_is_scored(

@@ -206,8 +206,8 @@ def require_usable(dataset: Dataset, max_bad: float) -> None:
     if len(bad) > allowed_unreadable(dataset.total, max_bad):
         raise DataError(
             f"{dataset.root}: at least {len(bad)} of {dataset.total} photos cannot be read, more "
-            f"than {100 * max_bad:.3g} %; the first: {bad[0]}. Repair or remove them, or raise "
-            "--max-bad"
+            f"than {100 * max_bad:.3g} %; the first: {bad[0]}. Repair or remove them, leave them "
+            "out by --exclude (data check --write-exclude lists them), or raise --max-bad"
         )
     for split in dataset.given_splits:
         present = {member.label for member in dataset.of(split)}

@@ -62,7 +62,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
 
     """
     path = out or _last_numbered(default_name)
-    if path is None or not path.exists() or (path.is_dir() and not whole_names(path)):
+    if path is None or not path.exists() or (path.is_dir() and is_free(path)):
         log.info("nothing to resume at %s: a new run starts", path or RUNS / default_name)
         with new_place(path, default_name) as made:
             yield made
@@ -85,9 +85,9 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
 def _claim_new(out: Path, held: ExitStack) -> Path:
     with _faults_of_making(out):
         out.mkdir(parents=True, exist_ok=True)
-        if _is_free(out):
+        if is_free(out):
             held.enter_context(_claimed_run(out))
-            if _is_free(out):  # still, now that nobody else can write there
+            if is_free(out):  # still, now that nobody else can write there
                 return _emptied(out)
     if (out / "config.json").is_file() and not (out / "metrics.json").is_file():
         raise UsageError(
@@ -123,7 +123,7 @@ def _faults_of_making(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_free(path: Path) -> bool:
+def is_free(path: Path) -> bool:
     """Whether a folder holds nothing, or only what a run writes before it learns anything."""
     names = whole_names(path)
     if not names:

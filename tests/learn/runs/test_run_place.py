@@ -102,10 +102,13 @@ def test_a_second_command_is_refused_while_the_first_is_at_work(here: Path) -> N
                 pass
         assert half.exists()  # it is the first one's
     with place_to_resume(here / "run", "name", asked(CONFIG)) as path:
-        assert [entry.name for entry in path.iterdir()] in (
-            ["config.json", ".lock"],
-            [".lock", "config.json"],
-        )
+        assert [entry.name for entry in path.iterdir()] == [".lock"]  # nothing was learnt in it
+
+
+def test_what_learnt_nothing_goes_on_with_other_options(here: Path) -> None:
+    leave_refused_run(here / "run")
+    with place_to_resume(here / "run", "name", asked(replace(CONFIG, max_bad=0.5))) as path:
+        assert [entry.name for entry in path.iterdir()] == [".lock"]
 
 
 def test_a_second_command_without_out_takes_the_next_number(here: Path) -> None:

@@ -286,11 +286,11 @@ function clear() {
   byId("choose").focus();
 }
 
-// Both towards the verdict: what is unknown stays below what is known from.
+// Rounded down, but never across what is known from.
 function familiarity(said) {
-  const found = 100 * said.familiarity;
-  const least = model ? ` (known from ${Math.ceil(100 * model.known_threshold)} % on)` : "";
-  return `Familiarity ${said.known ? Math.ceil(found) : Math.floor(found)} %${least}`;
+  const least = model ? Math.ceil(100 * model.known_threshold) : 0;
+  const found = Math.max(Math.floor(100 * said.familiarity), said.known ? least : 0);
+  return `Familiarity ${found} %` + (model ? ` (known from ${least} % on)` : "");
 }
 
 function percent(share) {
