@@ -180,7 +180,11 @@ def opened_partial(output: Path, origin: str) -> Iterator[PartialResult]:
                     others = partial.leave_to_others()
                     of_use = others > 0
                     if of_use:
-                        log.warning("%s: keeps %d of other photos, for their command", path, others)
+                        log.warning(
+                            "%s: keeps %d predictions for the command that was stopped",
+                            path,
+                            others,
+                        )
                 finally:
                     of_use = of_use and partial.count > 0
         finally:

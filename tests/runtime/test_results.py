@@ -161,7 +161,7 @@ def test_what_another_command_had_scored_stays_for_it(
     leave_partial(tmp_path / "long", rows)
     photos[0].unlink()
     done = predict(tmp_path / "short", "--output", rows)
-    assert "rows.jsonl.part: keeps 29 of other photos, for their command" in caplog.text
+    assert "rows.jsonl.part: keeps 29 predictions for the command that was stopped" in caplog.text
     assert rows.read_text() == predict(tmp_path / "short", "--format", "jsonl").out
     done = predict(tmp_path / "long", "--output", rows)
     assert kept(done.err) == 29
