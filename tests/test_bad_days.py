@@ -195,7 +195,7 @@ class Canary:
         ("model.onnx", ("predict", "PHOTO", "--model", "RUN")),
         ("resume/state.safetensors", ("train", "PETS", *LENET, "--out", "RUN", "--resume")),
         ("config.json", ("export", "RUN")),
-        ("predictions.csv", ("export", "RUN")),
+        ("photos.csv", ("export", "RUN")),
     ],
 )
 @pytest.mark.attack("Weights and checkpoints")
@@ -326,23 +326,21 @@ def test_a_config_that_is_none_is_refused(
 
 @pytest.mark.attack("Weights and checkpoints")
 @pytest.mark.parametrize(
-    ("name", "text"),
+    "text",
     [
-        ("predictions.csv", "path,split,class_name\ncats/a.jpg,val\n"),
-        ("predictions.csv", "split,class_name,path\nval,cats\n"),
-        ("data.json", '{"unreadable": [{"path": ""}], "excluded_photos": []}'),
+        "path,split,class_name,sha256\ncats/a.jpg,val\n",
+        "path,split,class_name\ncats/a.jpg,val,cats\n",
     ],
-    ids=["no class", "no path", "unreadable"],
+    ids=["cut", "no digest"],
 )
 def test_a_table_that_was_cut_or_edited_is_refused(
-    lenet_run: Path, tmp_path: Path, name: str, text: str
+    lenet_run: Path, tmp_path: Path, text: str
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(lenet_run, run)
-    (run / name).write_text(text)
-    folder = RunFolder(run)
+    (run / "photos.csv").write_text(text)
     with pytest.raises(ModelError, match="the run did not finish"):
-        folder.left_out() if name == "data.json" else folder.classes_of("val")
+        RunFolder(run).classes_of("val")
 
 
 def header(**entries: object) -> bytes:

@@ -171,8 +171,10 @@ def evaluate(
     metrics, known = found.judged.metrics, float(found.judged.known.mean())
     lines = [*figure_lines({"photos": metrics}), "", *class_lines(metrics)]
     lines += ["", f"known   {known:.2%} of the photos; figures are of all"]
-    if not found.learned_from:
+    if found.learned_from is None:
         lines += ["        If the model learned from some of them, the figures flatter."]
+    elif not found.learned_from:
+        lines += ["        It learned from none of these files; resized copies go unnoticed."]
     lines += [f"note    {finding}" for finding in found.findings]
     notes = {"known_share": known, "notes": found.findings}
     show_as(output_format, metrics.to_dict() | notes, lines)

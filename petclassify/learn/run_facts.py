@@ -78,6 +78,7 @@ def training_facts(
         "photos": dataset.to_dict()["photos"],
         "weights": config.weights if config.weights in {"pretrained", "none"} else "file",
         "unfreeze": config.fit.unfreeze if shipped.is_tuned else "none",
+        "unfreeze_tried": config.fit.unfreeze,
         "seed": config.seed,
         "normalisation": shipped.extractor.normalisation,
         "fitted_on": shipped.fitted_on,

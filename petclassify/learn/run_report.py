@@ -9,7 +9,7 @@ import numpy as np
 from petclassify.errors import NoActivationMapsError
 from petclassify.images.index import Sample, Split
 from petclassify.learn.candidates import Candidate, clustered
-from petclassify.learn.checking.data_findings import describe_data
+from petclassify.learn.checking.data_findings import describe_data, learned_copies
 from petclassify.learn.data.dataset import Dataset
 from petclassify.learn.frozen.frozen_pass import FrozenPass
 from petclassify.learn.head.calibration import UNCALIBRATED
@@ -58,6 +58,7 @@ def write_run_report(
         judged, _ = judge(classifier, samples, dataset.root)
     of_split = [member.split == split for member in shipped.members]
     raw = UNCALIBRATED.probabilities(shipped.logits[of_split])
+    learned = learned_copies(dataset, shipped, frozen)
     report = Report(
         title=folder.path.resolve().name,
         info=classifier.info,
@@ -68,7 +69,8 @@ def write_run_report(
         uncalibrated=raw if len(raw) == judged.metrics.count else None,
         curves=folder.curves.read_bytes(),
         judged_by=judged_by,
-        findings=(*doubt_of_unknown(classifier), *describe_data(dataset, shipped, frozen)),
+        findings=(*doubt_of_unknown(classifier), *describe_data(dataset, shipped, learned)),
+        learned_from=len(learned),
     )
     write_report(report, folder.report)
 

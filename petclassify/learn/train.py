@@ -184,8 +184,10 @@ def _write_files(folder: RunFolder, dataset: Dataset, means: _Means, fitted: _Fi
     facts = resolved(means.config, folder.path, means.backbone, engine, search, tuned)
     folder.write_json("config.json", facts)
     folder.write_json("data.json", dataset.to_dict())
+    folder.write_photos(dataset)
     folder.write_history(search, () if tuned is None else tuned.state.epochs)
-    folder.draw_curves(search, None if tuned is None else tuned.state)
+    state = None if tuned is None else tuned.state
+    folder.draw_curves(search, state, fit_ships=shipped.is_tuned)
     folder.write_predictions(dataset, shipped.members, shipped.probabilities)
 
 

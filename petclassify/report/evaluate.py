@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from petclassify.images.digests import digest_photos
 from petclassify.images.index import Index, Sample, told_apart
 from petclassify.report.judged import Judged
 from petclassify.report.nothing import doubt_of_unknown
-from petclassify.report.predictions_table import read_predictions
+from petclassify.report.photo_table import read_photo_table
 from petclassify.runtime.classifier import Classifier
 from petclassify.runtime.model_info import ModelInfo
 from petclassify.runtime.scoring import THREADS_IN_NETWORK, score_photos
@@ -31,8 +30,8 @@ class Evaluation:
         info: what the model file says about itself.
         judged: its photos with their predictions.
         unreadable: why each of the others cannot be read.
-        learned_from: how many lie in the data set that the model was trained on, outside its test
-            split, as far as its run tells.
+        learned_from: how many are, byte for byte, photos that the model learned from or was chosen
+            by; None where it lies in no run that tells.
         findings: what else speaks against the model, a sentence each.
 
     """
@@ -42,7 +41,7 @@ class Evaluation:
     info: ModelInfo
     judged: Judged
     unreadable: tuple[ImageError, ...]
-    learned_from: int
+    learned_from: int | None
     findings: tuple[str, ...]
 
 
@@ -66,22 +65,20 @@ def evaluate(index: Index, model: Path) -> Evaluation:
     labels = [classifier.class_names.index(name) for name in index.class_names]
     matched = [Sample(one.path, labels[one.label]) for one in _judged_samples(index)]
     judged, unreadable = judge(classifier, matched, index.root)
-    learned_from = _count_learned_from(place, index.root, judged)
+    digests = digest_photos(judged.paths)
+    learned_from = _count_learned_from(place, digests)
     findings = (
         *_tell_learned_from(learned_from),
-        *tell_copies(digest_photos(judged.paths)),
+        *tell_copies(digests),
         *doubt_of_unknown(classifier),
     )
     info = classifier.info
     return Evaluation(index.root, place, info, judged, unreadable, learned_from, findings)
 
 
-def _tell_learned_from(count: int) -> Iterator[str]:
+def _tell_learned_from(count: int | None) -> Iterator[str]:
     if count:
-        yield (
-            f"{count:,} of these photos lie in the data set that it was trained on, outside its "
-            "test split: the figures flatter."
-        )
+        yield f"It learned from {count:,} of these photos, the same files: the figures flatter."
 
 
 def tell_copies(digests: Sequence[object]) -> Iterator[str]:
@@ -93,22 +90,14 @@ def tell_copies(digests: Sequence[object]) -> Iterator[str]:
         )
 
 
-def _count_learned_from(model: Path, root: Path, judged: Judged) -> int:
-    """Count photos of the run that the model lies in, but for those of its test split.
-
-    A fine-tuned run lists no photo that it was trained on, every other run lists all of its own.
-    """
-    run = model if model.is_dir() else model.parent
+def _count_learned_from(model: Path, digests: Sequence[object]) -> int | None:
+    """Count photos by their content, wherever they lie now; None where the model left its run."""
     try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        from_data = os.path.relpath(os.path.realpath(root), config["data"])
-        split_of = {row["path"]: row["split"] for row in read_predictions(run)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not in its run any more
-        return 0
-    unlisted = "none" if "train" in split_of.values() else "train"
-    names = {os.path.normpath(Path(from_data, name)) for name in judged.names}
-    inside = (name for name in names if not name.startswith(os.pardir))
-    return sum(split_of.get(name, unlisted) in {"train", "val"} for name in inside)
+        rows = read_photo_table(model if model.is_dir() else model.parent)
+    except (OSError, ValueError):
+        return None
+    learned = {row["sha256"] for row in rows if row["split"] != "test"}
+    return sum(digest in learned for digest in digests)
 
 
 def judge(

@@ -34,7 +34,7 @@ from petclassify.report.metrics import (
     share_interval,
     uncalibrated,
 )
-from petclassify.report.verdict import MIN_ACCURACY, HeldOut, reach_verdict
+from petclassify.report.verdict import MIN_ACCURACY, HeldOut, reach_verdict, speaks_for_others
 from petclassify.runtime.explain import Explainer, Explanation
 from petclassify.runtime.model_file import model_name
 from petclassify.runtime.model_info import ModelInfo
@@ -64,6 +64,7 @@ class Report:
         info: what the model file says of itself.
         judged: the photos.
         held_out: how they stand to the model.
+        learned_from: how many of them it learned from.
         command: the line that made the report.
         explain: shows where the model looked; None where that cannot be shown.
         curves: the training's, as a PNG.
@@ -83,6 +84,7 @@ class Report:
     findings: tuple[str, ...] = ()
     uncalibrated: Probabilities | None = None
     judged_by: str = BY_MODEL_FILE
+    learned_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def report_of(found: Evaluation, command: str) -> Report:
         title=f"{model_name(model)} on {found.data.resolve().name}",
         info=found.info,
         judged=found.judged,
-        held_out=HeldOut.LEARNED_FROM if found.learned_from else HeldOut.UNTOLD,
+        held_out=HeldOut.UNTOLD if found.learned_from is None else HeldOut.OTHERS,
+        learned_from=found.learned_from or 0,
         findings=found.findings,
         command=command,
         explain=_explainer(model),
@@ -177,9 +180,9 @@ def render_report(report: Report) -> bytes:
         report=report,
         metrics=metrics,
         before=before,
-        verdict=reach_verdict(judged, report.held_out, report.findings),
+        verdict=reach_verdict(judged, report.held_out, report.findings, report.learned_from),
         min_accuracy=MIN_ACCURACY,
-        shows_ranges=report.held_out != HeldOut.LEARNED_FROM,
+        shows_ranges=speaks_for_others(judged, report.learned_from),
         accuracy_interval=share_interval(int(right.sum()), metrics.count),
         loss_interval=mean_interval(judged.losses)
         if len(mistakes) >= MISTAKES_OF_A_RANGE
@@ -262,11 +265,19 @@ def _facts(training: Mapping[str, object]) -> dict[str, str]:
     facts = {
         "trained": training.get("date"),
         "trained on": _trained_on(training),
-        "layers trained": _LAYERS_TRAINED.get(str(training.get("unfreeze"))),
+        "layers trained": _layers_trained(training),
         "seed": training.get("seed"),
         "versions": training.get("versions"),
     }
     return {name: _in_words(fact) for name, fact in facts.items() if fact is not None}
+
+
+def _layers_trained(training: Mapping[str, object]) -> str | None:
+    shipped = training.get("unfreeze")
+    layers = _LAYERS_TRAINED.get(str(shipped))
+    if layers and shipped == "none" and training.get("unfreeze_tried", "none") != "none":
+        return f"{layers}; fine-tuning was tried, did not beat it and was thrown away"
+    return layers
 
 
 def _trained_on(training: Mapping[str, object]) -> str | None:

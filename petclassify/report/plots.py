@@ -58,7 +58,7 @@ def draw_head_search(
         axes.set_xlabel("L2 penalty of the head (strong to weak)")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    loss.legend(frameon=False)
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
 
@@ -71,7 +71,9 @@ def _draw_pair(
 
 
 @mpl.rc_context(PLAIN_TEXT)
-def draw_epochs(epochs: Sequence[Epoch], start_loss: float, title: str, path: Path) -> None:
+def draw_epochs(
+    epochs: Sequence[Epoch], start_loss: float, title: str, path: Path, *, ships: bool
+) -> None:
     """Draw loss, accuracy and learning rate by epoch, phases and the best epoch marked.
 
     Args:
@@ -79,6 +81,7 @@ def draw_epochs(epochs: Sequence[Epoch], start_loss: float, title: str, path: Pa
         start_loss: the validation loss before them, infinite if there is none worth drawing.
         title: over the picture.
         path: of the PNG to write.
+        ships: whether the best epoch does; else the frozen head that it started from.
 
     """
     figure = Figure(figsize=(13, 4.2), layout="constrained")
@@ -99,8 +102,9 @@ def draw_epochs(epochs: Sequence[Epoch], start_loss: float, title: str, path: Pa
     lr.set_ylabel("learning rate of the head")
     lr.yaxis.set_major_formatter("{x:.1e}")
     best = min(epochs, key=lambda epoch: epoch.val_loss).number
+    best_label = f"best epoch: {best}" if ships else f"best epoch: {best}, not shipped"
     for axes in (loss, accuracy, lr):
-        axes.axvline(best, color=BEST_COLOUR, linestyle="--", label=f"best epoch: {best}")
+        axes.axvline(best, color=BEST_COLOUR, linestyle="--", label=best_label)
         _mark_phases(axes, epochs)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
@@ -108,6 +112,7 @@ def draw_epochs(epochs: Sequence[Epoch], start_loss: float, title: str, path: Pa
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    title = title if ships else f"{title}: did not beat the frozen head, which ships"
     figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
 

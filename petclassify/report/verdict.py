@@ -3,7 +3,8 @@
 A report that only lists figures leaves the reader to guess what they are worth. The rules here
 are few and stand in the open: each is a sentence with the figure that it rests on. "Yes" is
 said where at least nine in ten are right with 95 % confidence, and no rule has anything to say;
-"Not yet" where it is not shown to do better than chance, or knows less than half of the photos.
+"Not yet" where it is not shown to do better than chance, knows less than half of the photos, or
+learned from more than half of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from petclassify.report.metrics import ece_by_chance, percent, share_interval
 
 MIN_ACCURACY = 0.9
 ENOUGH_PHOTOS = 200  # below, accuracy is known to within several points only
+FEW_LEARNED = 0.01  # of the judged photos; with more, a range would be one of nothing
 MAX_ECE = 0.05
 MIN_KNOWN = 0.95
 MIN_KNOWN_AT_ALL = 0.5
@@ -28,12 +30,12 @@ SURE = 0.9
 
 
 class HeldOut(StrEnum):
-    """How the judged photos stand to the model."""
+    """How the judged photos stand to the model, but for those that it learned from."""
 
     TEST = "photos of the test split, set aside before it was trained"
     VAL = "photos of the validation split, each judged by weights that had not seen it"
     UNTOLD = "photos; if it learned from any of them, the figures flatter"
-    LEARNED_FROM = "photos, some of which it learned from: the figures flatter"
+    OTHERS = "photos, none of them a file that it learned from"
 
 
 class Answer(StrEnum):
@@ -53,25 +55,34 @@ class Verdict:
     cautions: tuple[str, ...]
 
 
-def reach_verdict(judged: Judged, held_out: HeldOut, findings: tuple[str, ...]) -> Verdict:
+def reach_verdict(
+    judged: Judged, held_out: HeldOut, findings: tuple[str, ...], learned_from: int = 0
+) -> Verdict:
     """Weigh the figures.
 
     Args:
         judged: the photos.
         held_out: how they stand to the model.
         findings: what is known to be wrong with the data, a sentence each.
+        learned_from: how many of the photos the model learned from; a finding says it.
 
     """
-    failures = tuple(_failures(judged))
-    cautions = (*failures, *_cautions(judged, held_out), *findings)
+    has_ranges = speaks_for_others(judged, learned_from)
+    failures = tuple(_failures(judged, learned_from))
+    cautions = (*failures, *_cautions(judged, held_out, has_ranges=has_ranges), *findings)
     answer = Answer.NO if failures else Answer.WITH_CARE if cautions else Answer.YES
-    return Verdict(answer, tuple(_reasons(judged, held_out)), cautions)
+    return Verdict(answer, tuple(_reasons(judged, has_ranges=has_ranges)), cautions)
 
 
-def _reasons(judged: Judged, held_out: HeldOut) -> Iterator[str]:
+def speaks_for_others(judged: Judged, learned_from: int) -> bool:
+    """Whether figures of these photos say something of others, so that ranges mean something."""
+    return learned_from <= FEW_LEARNED * judged.metrics.count
+
+
+def _reasons(judged: Judged, *, has_ranges: bool) -> Iterator[str]:
     metrics = judged.metrics
     counted = f"{judged.right.sum():,} of {metrics.count:,} photos were classified rightly."
-    if held_out != HeldOut.LEARNED_FROM:
+    if has_ranges:
         low, high = share_interval(int(judged.right.sum()), metrics.count)
         counted += (
             f" For photos like them, its true rate of mistakes lies between "
@@ -94,8 +105,13 @@ def _reasons(judged: Judged, held_out: HeldOut) -> Iterator[str]:
         )
 
 
-def _failures(judged: Judged) -> Iterator[str]:
+def _failures(judged: Judged, learned_from: int) -> Iterator[str]:
     metrics = judged.metrics
+    if learned_from > metrics.count / 2:
+        yield (
+            f"It learned from {learned_from:,} of the {metrics.count:,} photos: how it does on "
+            "others is not shown."
+        )
     counts = [metrics.per_class[name].count for name in judged.class_names]
     commonest = judged.class_names[int(np.argmax(counts))]
     share = max(counts) / metrics.count
@@ -113,11 +129,11 @@ def _failures(judged: Judged) -> Iterator[str]:
         )
 
 
-def _cautions(judged: Judged, held_out: HeldOut) -> Iterator[str]:
+def _cautions(judged: Judged, held_out: HeldOut, *, has_ranges: bool) -> Iterator[str]:
     metrics = judged.metrics
     if held_out == HeldOut.VAL:
         yield "There was no test split: these photos also chose the model, which flatters it."
-    if held_out != HeldOut.LEARNED_FROM:
+    if has_ranges:
         yield from _doubts_of_accuracy(judged)
     yield from _weak_classes(judged)
     if metrics.ece > max(MAX_ECE, ece_by_chance(judged.probabilities)):

@@ -38,6 +38,7 @@ FILES = {
     "history.csv",
     "metrics.json",
     "model.onnx",
+    "photos.csv",
     "predictions.csv",
 }
 
@@ -174,8 +175,8 @@ def test_a_list_of_photos_of_another_run_is_refused(
     drawn_run: Path, copied: Callable[[Path], Path]
 ) -> None:
     folder = copied(drawn_run)
-    table = (folder / "predictions.csv").read_text()
-    (folder / "predictions.csv").write_text(table.replace(",cats,", ",wolves,"))
+    table = (folder / "photos.csv").read_text()
+    (folder / "photos.csv").write_text(table.replace(",cats,", ",wolves,"))
     with pytest.raises(ModelError, match=r"is of another run than its checkpoint .*wolves"):
         export_run(folder)
 

@@ -67,7 +67,7 @@ def test_every_network_passes_the_gate_at_an_odd_size(name: str, drawn_pets: Pat
 def test_a_run_has_the_files_of_any_other(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "data.json", "history.csv", "curves.png", "resume", "report.html"),
-        *("checkpoint.safetensors", "model.onnx", "metrics.json", "predictions.csv"),
+        *("checkpoint.safetensors", "model.onnx", "metrics.json", "photos.csv", "predictions.csv"),
     }
 
 

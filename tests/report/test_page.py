@@ -90,6 +90,22 @@ def test_the_answer_is_no_for_photos_that_it_mostly_does_not_know() -> None:
     assert "calls 52.0 % of these photos unknown: they are unlike those" in verdict.cautions[0]
 
 
+def test_the_answer_is_no_for_photos_most_of_which_it_learned_from() -> None:
+    half = reach_verdict(judged(hits=490, misses=10), HeldOut.TEST, (), learned_from=250)
+    assert half.answer == Answer.YES
+    assert "confidence" not in half.reasons[0]
+    most = reach_verdict(judged(hits=490, misses=10), HeldOut.TEST, (), learned_from=251)
+    assert most.answer == Answer.NO
+    assert "251 of the 500 photos" in most.cautions[0]
+
+
+def test_a_few_photos_that_it_learned_from_leave_the_ranges() -> None:
+    few = page_of(judged(hits=490, misses=10), learned_from=5).text
+    assert "500 photos, 5 of which it learned from: the figures flatter." in few
+    assert "Ranges hold" in few
+    assert "no ranges are given" in page_of(judged(hits=490, misses=10), learned_from=6).text
+
+
 def test_the_answer_is_yes_where_nothing_speaks_against_it() -> None:
     verdict = reach_verdict(judged(hits=490, misses=10), HeldOut.TEST, ())
     assert verdict.answer == Answer.YES
@@ -203,10 +219,9 @@ def test_few_photos_are_not_called_badly_calibrated_by_chance() -> None:
 def test_what_cannot_be_told_is_not_claimed(
     petclassify: Run, drawn_run: Path, drawn_pets: Path, tmp_path: Path
 ) -> None:
-    later = tmp_path / "later"
-    shutil.copytree(drawn_pets, later)
-    assert petclassify("evaluate", later, "--model", drawn_run).code == 0
-    text = Page(Path("run-on-later.html").read_text()).text
+    model = Path(shutil.copy(drawn_run / "model.onnx", tmp_path / "alone.onnx"))
+    assert petclassify("evaluate", drawn_pets, "--model", model).code == 0
+    text = Page(Path("alone-on-pets.html").read_text()).text
     assert "set aside before" not in text
     assert "if it learned from any of them, the figures flatter" in text
 

@@ -24,7 +24,7 @@ ROW = Compared(
 )
 PICTURES: dict[str, Callable[[Path], object]] = {
     "head": lambda path: draw_head_search(TRIED, 1.0, "a_b", path),
-    "epochs": lambda path: draw_epochs(EPOCHS, 0.5, "a_b", path),
+    "epochs": lambda path: draw_epochs(EPOCHS, 0.5, "a_b", path, ships=True),
     "preview": lambda path: draw_preview([PreviewRow("a_b", VIEWS)], path),
     "comparison": lambda path: draw_comparison(Comparison("a_b", (ROW,), {}), path),
 }

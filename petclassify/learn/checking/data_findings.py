@@ -29,28 +29,26 @@ _EXAMPLES = 3
 _ROWS = 512
 
 
-def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | None) -> Iterator[str]:
+def describe_data(
+    dataset: Dataset, shipped: Candidate, learned: Sequence[tuple[Member, Member]]
+) -> Iterator[str]:
     """Say what is wrong with the data, a sentence each.
 
     Args:
         dataset: split.
         shipped: with predictions by weights that never saw the photos.
-        frozen: the pass that has the features, if there was one.
+        learned: judged photos that are copies of those learned from, see `learned_copies`.
 
     """
     if dataset.unreadable:
         yield f"Left out, since they cannot be read: {_counted(dataset.unreadable, 'photo')}."
     judged = dataset.of("test") or dataset.of("val")
     yield from tell_copies([member.digest for member in judged])
-    exact = dataset.copies_across_splits()
-    held_out = {m.path for same in exact for m in same if m.split != "train"}
-    near = [] if frozen is None else near_copies(dataset, frozen)
-    if exact or near:
-        first, second = near[0] if near else apart(exact[0], "split")
+    if learned:
+        one, copy = map(dataset.name_of, learned[0])
         yield (
-            "In more than one split, the same or nearly: "
-            f"{_counted([*held_out, *near], 'held-out photo')}, for example "
-            f"{dataset.name_of(first)} and {dataset.name_of(second)}. That flatters the figures."
+            f"It learned from {len(learned):,} of the judged photos, the same or nearly, for "
+            f"example {copy} as {one}: the figures flatter."
         )
     contradicting = dataset.copies_across_classes()
     if contradicting:
@@ -81,6 +79,29 @@ def describe_data(dataset: Dataset, shipped: Candidate, frozen: FrozenPass | Non
 
 def _counted(things: Sequence[object], noun: str) -> str:
     return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def learned_copies(
+    dataset: Dataset, shipped: Candidate, frozen: FrozenPass | None
+) -> list[tuple[Member, Member]]:
+    """Judged photos that the weights which judge them learned from, beside what they learned.
+
+    Of a test split, copies of photos that chose the weights too. Validation photos are judged by
+    folds, none of which parts copies, unless the network was fine-tuned.
+
+    Args:
+        dataset: split.
+        shipped: the candidate that judges.
+        frozen: the pass whose features find near copies; without it only the same files are found.
+
+    """
+    judged = dataset.of("test")
+    fitted = dataset.of(*FITTED_SPLITS)
+    if not judged:
+        judged, fitted = dataset.of("val"), dataset.of("train") if shipped.is_tuned else []
+    by_digest = {member.digest: member for member in fitted}
+    exact = [(by_digest[one.digest], one) for one in judged if one.digest in by_digest]
+    return exact + ([] if frozen is None else near_copies(dataset, frozen))
 
 
 def near_copies(dataset: Dataset, frozen: FrozenPass) -> list[tuple[Member, Member]]:

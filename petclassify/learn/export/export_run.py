@@ -8,7 +8,6 @@ The other forms are made of the plain file, and each goes through a gate of its 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import onnx
 from petclassify.config import FLOAT_MODEL, ModelForm
 from petclassify.errors import ModelError
 from petclassify.files import write_whole
-from petclassify.images.index import SPLITS, read_index, told_apart
+from petclassify.images.index import told_apart
 from petclassify.images.photo import read_image
 from petclassify.learn.claims import claimed
 from petclassify.learn.export.export import PARITY_PHOTOS, check_parity, export_model
@@ -78,13 +77,12 @@ def _export_into(folder: RunFolder, root: Path, form: ModelForm) -> Path:
     strange = told_apart(sorted({*val.values(), *train.values()} - {*model.class_names}), ())
     if strange:
         raise ModelError(
-            f"{folder.path}: its predictions.csv is of another run than its checkpoint "
+            f"{folder.path}: its photos.csv is of another run than its checkpoint "
             f"({strange}). Train anew"
         )
     content = export_model(model, [*val], [*train])
     if form.weights == "int8":
-        learned_from = [*train] or _unlisted(folder, root)
-        content = _in_int8(model, content, val, learned_from)
+        content = _in_int8(model, content, val, [*train])
     elif form.weights == "fp16":
         content = _with_half_weights(model, content, [*val, *train])
     if form.standalone:
@@ -115,14 +113,6 @@ def _in_int8(
         pixels = np.concatenate([pixels, read_first(others, missing, resize)[1]])
     check_agreement(floats, quantised, pixels, labels)
     return bytes(quantised.SerializeToString())
-
-
-def _unlisted(folder: RunFolder, root: Path) -> list[Path]:
-    """The training photos of a fine-tuned run, which lists only the others."""
-    listed = {name for split in SPLITS for name in folder.classes_of(split)}
-    others = listed | folder.left_out()
-    samples = read_index(root).splits.get("train", ())
-    return [s.path for s in samples if os.path.relpath(s.path, root) not in others]
 
 
 def _with_half_weights(model: TrainedModel, content: bytes, photos: Sequence[Path]) -> bytes:

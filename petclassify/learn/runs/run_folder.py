@@ -10,6 +10,7 @@ checkpoint.safetensors  the best model, for torch
 model.onnx              the same, to deploy
 metrics.json            val and test figures, seconds
 report.html             for who must decide whether to deploy it; opens offline
+photos.csv              every photo: its split, its class, the digest of its content
 predictions.csv         photos with their probabilities, by weights that never saw them
 """
 
@@ -34,8 +35,8 @@ from petclassify.learn.head.logistic import HeadSearch
 from petclassify.learn.runs.run_place import RUNS
 from petclassify.learn.tuning.fit_state import FitState
 from petclassify.report.history import Epoch
+from petclassify.report.photo_table import read_photo_table
 from petclassify.report.plots import draw_epochs, draw_head_search
-from petclassify.report.predictions_table import read_predictions
 from petclassify.runtime.model_file import LATEST, named_run
 
 log = logging.getLogger(__name__)
@@ -147,15 +148,33 @@ class RunFolder:
         ]
         self.write_csv("history.csv", columns, rows)
 
-    def draw_curves(self, search: HeadSearch | None, fit: FitState | None) -> None:
-        """Write curves.png: the epochs if there are any, else the head's search."""
+    def draw_curves(
+        self, search: HeadSearch | None, fit: FitState | None, *, fit_ships: bool
+    ) -> None:
+        """Write curves.png: the epochs if there are any, else the head's search.
+
+        Args:
+            search: of the head, if there was one.
+            fit: the state after the last epoch, if there was one.
+            fit_ships: whether its best epoch does.
+
+        """
         name = self.path.resolve().name
         with written_whole(self.curves) as temporary:
             if fit is not None:
-                draw_epochs(fit.epochs, fit.start_loss, name, temporary)
+                draw_epochs(fit.epochs, fit.start_loss, name, temporary, ships=fit_ships)
             elif search is not None:
                 title = f"{name}: the head on frozen features"
                 draw_head_search(search.tried, search.strength, title, temporary)
+
+    def write_photos(self, dataset: Dataset) -> None:
+        """Write photos.csv, paths below the data set."""
+        names = dataset.class_names
+        self.write_csv(
+            "photos.csv",
+            ["path", "split", "class_name", "sha256"],
+            ([dataset.name_of(m), m.split, names[m.label], m.digest] for m in dataset.members),
+        )
 
     def write_predictions(
         self, dataset: Dataset, members: Sequence[Member], probabilities: Probabilities
@@ -204,30 +223,16 @@ class RunFolder:
         """The class names of the run's photos of one split, by their paths below the data set.
 
         Raises:
-            ModelError: the run did not finish, or its predictions.csv is damaged.
+            ModelError: the run did not finish, or its photos.csv is damaged.
 
         """
         try:
-            rows = read_predictions(self.path)
+            rows = read_photo_table(self.path)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"{self.path}: the run did not finish (no whole predictions.csv in it)"
+                f"{self.path}: the run did not finish (no whole photos.csv in it)"
             ) from error
         return {row["path"]: row["class_name"] for row in rows if row["split"] == split}
-
-    def left_out(self) -> set[str]:
-        """The photos that the run did not learn from, by their paths below the data set.
-
-        Raises:
-            ModelError: the run did not finish, or its data.json is damaged.
-
-        """
-        try:
-            found, root = self.read_json("data.json"), self.data_root()
-            unreadable = (os.path.relpath(photo["path"], root) for photo in found["unreadable"])
-            return {*found["excluded_photos"], *unreadable}
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{self.path}: the run did not finish (no whole data.json)") from error
 
     def mark_latest(self) -> None:
         """Let models/latest name this run, if it lies under ./models.

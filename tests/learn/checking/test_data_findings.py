@@ -39,17 +39,16 @@ def test_a_runs_report_says_what_is_wrong_with_its_data(
     assert result is not None
     page = (result.run / "report.html").read_text()
     assert "since they cannot be read: 1 photo." in page
-    pair = f"{cat[0].relative_to(data)} and test/cats/again.jpg"
-    assert (
-        f"In more than one split, the same or nearly: 1 held-out photo, for example {pair}" in page
-    )
+    pair = f"test/cats/again.jpg as {cat[0].relative_to(data)}"
+    assert f"It learned from 1 of the judged photos, the same or nearly, for example {pair}" in page
+    assert "Judged on 21 photos, 1 of which it learned from: the figures flatter." in page
     assert "train/cats/woof.png says cats, looks like dogs" in page
     assert "With care" in page
 
 
 def test_clean_data_leaves_nothing_to_say(drawn_run: Path) -> None:
     page = (drawn_run / "report.html").read_text()
-    for sentence in ("cannot be read", "more than one split", "may be wrong: "):
+    for sentence in ("cannot be read", "It learned from", "may be wrong: "):
         assert sentence not in page
 
 
@@ -94,5 +93,5 @@ def test_copies_among_the_judged_photos_are_counted(tmp_path: Path) -> None:
     extractor, head = FeatureExtractor.__new__(FeatureExtractor), Head(np.eye(2), np.zeros(2))
     logits = np.array([[5.0, 0.0], [0.0, 5.0]])[[member.label for member in members]]
     shipped = Candidate(extractor, head, UNCALIBRATED, False, list(members), logits)
-    said = list(describe_data(dataset, shipped, None))
+    said = list(describe_data(dataset, shipped, ()))
     assert [one for one in said if one.startswith("Of the judged photos 2 are copies")]

@@ -12,10 +12,9 @@ from petclassify import Classifier
 from petclassify.config import FitConfig, ModelForm, TrainConfig
 from petclassify.errors import ExitCode, ModelError
 from petclassify.images.walk import walk_images
-from petclassify.learn.export.export_run import _unlisted, export_run
+from petclassify.learn.export.export_run import export_run
 from petclassify.learn.export.quantise import check_agreement, quantise
 from petclassify.learn.preflight import check_request
-from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.train import train
 
 
@@ -104,16 +103,6 @@ def test_a_refused_int8_file_names_the_layers_that_hurt(
 def test_a_file_that_agrees_passes(small_run: Path, pixels: np.ndarray) -> None:
     model = onnx.load(small_run / "model.onnx")
     check_agreement(model, model, pixels, np.zeros(len(pixels), np.int64))
-
-
-def test_a_fine_tuned_run_lists_no_training_photos_so_the_data_set_does(
-    small_run: Path, drawn_pets: Path
-) -> None:
-    folder = RunFolder(small_run)
-    judged = {drawn_pets / name for name in folder.photos_of("val") + folder.photos_of("test")}
-    assert len(judged) == 22
-    assert not folder.photos_of("train")
-    assert set(_unlisted(folder, drawn_pets)) == set(walk_images(drawn_pets)) - judged
 
 
 def test_int8_and_fp16_weights_together_are_refused(petclassify: Callable) -> None:

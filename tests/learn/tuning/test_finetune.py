@@ -98,6 +98,7 @@ def test_what_does_not_beat_the_head_does_not_ship(
         trained["extractor.network.layer4.0.conv1.weight"], before["layer4.0.conv1.weight"]
     )
     assert json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"] is None
+    assert "did not beat it and was thrown away" in (run / "report.html").read_text()
 
 
 def test_training_from_random_weights_needs_all_layers(drawn_pets: Path) -> None:
