@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from typer._click.exceptions import UsageError
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from petclassify.terminal import coloured, takes_colour
@@ -38,6 +39,14 @@ _METAVARS = {
 
 class HelpfulCommand(TyperCommand):
     """A command with a page of help as this module's docstring says."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse; an error that does not say of which command it is, is told."""
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]

@@ -176,3 +176,11 @@ def _aligned(rows: Sequence[Sequence[str]], left: int) -> Iterator[str]:
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
+
+
+def time_line(seconds: Mapping[str, float]) -> str:
+    """In all, and what took most of it: seconds by stage, "total" among them."""
+    stages = {stage: spent for stage, spent in seconds.items() if stage != "total"}
+    longest = sorted(stages, key=lambda stage: -stages[stage])[:3]
+    spent = ", ".join(f"{stage} {stages[stage]:.1f}" for stage in longest)
+    return f"{seconds['total']:.1f} s, of which {spent}"

@@ -116,6 +116,7 @@ def test_every_text_is_a_sentence() -> None:
             "predict x --fromat csv",
             "--fromat (Possible options: --format). See petclassify predict",
         ),
+        ("train x --unfreeze", "requires an argument. See petclassify train --help"),
         ("train", "error: Missing argument 'DATA'. See petclassify train --help"),
         ("networks --depth 1", "are for the layers of one network: give its NAME"),
         ("networks zoo/* --input 3x9x9", "are for the layers of one network: give its NAME"),

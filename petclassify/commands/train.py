@@ -66,7 +66,7 @@ from petclassify.options import (
     WeightsOption,
     require_numbers,
 )
-from petclassify.printing import figure_lines
+from petclassify.printing import figure_lines, time_line
 
 if TYPE_CHECKING:
     from petclassify.images.index import Index
@@ -265,7 +265,7 @@ def _show_result(result: TrainResult) -> None:
             "",
             f"model   {model} ({model.stat().st_size / 1e6:.1f} MB)",
             f"report  {result.run / 'report.html'}",
-            f"time    {result.seconds['total']:.1f} s",
+            f"time    {time_line(result.seconds)}",
             f"next    petclassify predict IMAGE --model {result.run}",
         ]
     )

@@ -177,7 +177,8 @@ class CheckResult:
         return [(name, "; ".join(said)) for name, said in sorted(reasons.items())]
 
     def _kept(self, group: CopyGroup, left_out: Mapping[str, object]) -> Photo | None:
-        """The one photo of a group to keep: of test before val before train, then the largest.
+        """The one photo of a group to keep: of test before val before train, then the largest, of these
+        the one with the shortest name: copies are called "a copy.jpg".
 
         Of one in two classes, the one whose label a sure network shares; else none.
         """
@@ -186,7 +187,11 @@ class CheckResult:
             right = self._right_class(group)
             photos = [photo for photo in photos if photo.class_name == right]
         ranked = sorted(
-            photos, key=lambda one: (_KEPT_FIRST.index(one.split), -one.num_pixels, one.name)
+            photos,
+            key=lambda one: (
+                *(_KEPT_FIRST.index(one.split), -one.num_pixels),
+                *(len(one.name), one.name),
+            ),
         )
         return ranked[0] if ranked else None
 

@@ -31,6 +31,7 @@ from petclassify.errors import ImageError, ModelError, UsageError
 from petclassify.files import disk_faults_named, written_whole
 from petclassify.images.photo import to_pixels, window_box
 from petclassify.images.signed_png import SIGNED_AS, is_signed
+from petclassify.images.walk import is_image_name
 from petclassify.runtime.classifier import Classifier, Photo, Prediction, read_photo
 from petclassify.runtime.model_file import HEAD_WEIGHT, file_of, load_model, parse_model
 from petclassify.runtime.model_info import ModelInfo
@@ -135,16 +136,19 @@ def explain_photos(
         out: the folder. Pictures that an earlier run made there are replaced, others are not.
 
     Yields:
-        For each overlay its path and the prediction; for a photo that fails its name and why.
+        The prediction of each photo, named by its overlay and itself; of one that fails, why.
 
     Raises:
-        UsageError: the folder holds photos to explain, or lies in a folder of them.
+        UsageError: the folder holds photos to explain, lies in a folder of them, or is called as
+            a picture is.
         EnvironmentFault: it cannot be written.
 
     """
     stored = next(filter(is_stored, inputs), None)
     if stored is not None:
         raise UsageError(f"{stored}: photos in object stores cannot be explained. Fetch them first")
+    if is_image_name(out.name) and not out.is_dir():
+        raise UsageError(f"--out {out} is called as a picture is. Name a folder for all of them")
     folder = Path(os.path.realpath(out))  # unlike Path.resolve, it takes a link to itself
     for given in inputs:
         if os.path.isdir(given) and folder.is_relative_to(os.path.realpath(given)):  # noqa: PTH112
@@ -169,7 +173,7 @@ def explain_photos(
         taken.add(path)
         with written_whole(path) as temporary:
             explanation.overlay.save(temporary, format="png", pnginfo=_signature())
-        yield Scored(str(path), explanation.prediction)
+        yield Scored(f"{path} of {name}", explanation.prediction)
 
 
 def _free_path(out: Path, stem: str, taken: set[Path]) -> Path:

@@ -41,6 +41,11 @@ def test_of_copies_the_one_in_test_stays_then_the_largest() -> None:
     assert left_out(result_of(group)) == ["train/cats/a"]
 
 
+def test_of_copies_of_one_size_the_original_stays() -> None:
+    group = CopyGroup((photo("train/cats/a copy.jpg"), photo("train/cats/a.jpg")), 1.0)
+    assert left_out(result_of(group)) == ["train/cats/a copy.jpg"]
+
+
 def test_a_photo_in_two_classes_keeps_the_label_that_the_network_is_sure_of() -> None:
     group = CopyGroup((photo("train/cats/a"), photo("train/dogs/b")), 1.0)
     assert left_out(result_of(group)) == ["train/cats/a", "train/dogs/b"]

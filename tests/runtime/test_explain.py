@@ -178,9 +178,20 @@ def test_the_command_writes_a_picture_per_photo(
     names = {f"{first.stem}.png", f"{first.stem}-2.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name in names:
-        assert str(tmp_path / "out" / name) in done.out
+        photo_of = twin if name.endswith("-2.png") else first
+        assert f"{tmp_path / 'out' / name} of {photo_of}\n" in done.out
         with Image.open(tmp_path / "out" / name) as picture, Image.open(first) as photo:
             assert picture.size == photo.size
+
+
+def test_a_picture_is_no_folder_for_pictures(
+    petclassify: Run, drawn_run: Path, drawn_pets: Path
+) -> None:
+    first = sorted(drawn_pets.glob("*/*"))[0]
+    done = petclassify("explain", first, "--model", drawn_run, "--out", "heat.png")
+    assert done.code == ExitCode.USAGE
+    assert "Name a folder" in done.err
+    assert not Path("heat.png").exists()
 
 
 def test_no_picture_is_lost_and_no_file_of_others(

@@ -123,10 +123,6 @@ def check_agreement(
         float(np.mean(verdicts[: len(labels), 0] == labels)) for verdicts in (before, after)
     ]
     lost = accuracies[0] - accuracies[1]
-    log.info(
-        "int8: agrees with float on %.2f %% of %d photos; accuracy %.2f %%, in float %.2f %%",
-        *(100 * agreement, len(pixels), 100 * accuracies[1], 100 * accuracies[0]),
-    )
     if agreement < MIN_AGREEMENT or lost > MAX_ACCURACY_LOSS:
         blamed = ", ".join(_most_harmful(model, pixels[:: max(1, len(pixels) // _BLAME_PHOTOS)]))
         raise ModelError(
@@ -136,6 +132,11 @@ def check_agreement(
             f"Layers that hurt most: {blamed}. No model file was written; --fp16-weights halves "
             "the file without this loss"
         )
+    log.info(
+        "int8: accepted: the verdict is the float model's on %.2f %% of %d photos; accuracy "
+        "%.2f %% on %d validation photos, in float %.2f %%",
+        *(100 * agreement, len(pixels), 100 * accuracies[1], len(labels), 100 * accuracies[0]),
+    )
 
 
 def _prepare(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:

@@ -100,9 +100,16 @@ def test_a_refused_int8_file_names_the_layers_that_hurt(
     assert set(named) <= {"conv1", "conv2", "fc1", "fc2"}
 
 
-def test_a_file_that_agrees_passes(small_run: Path, pixels: np.ndarray) -> None:
+def test_a_file_that_agrees_passes_and_that_is_said(
+    small_run: Path, pixels: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="petclassify")
     model = onnx.load(small_run / "model.onnx")
-    check_agreement(model, model, pixels, np.zeros(len(pixels), np.int64))
+    check_agreement(model, model, pixels, np.zeros(7, np.int64))
+    assert f"int8: accepted: the verdict is the float model's on 100.00 % of {len(pixels)}" in (
+        caplog.text
+    )
+    assert "on 7 validation photos" in caplog.text
 
 
 def test_int8_and_fp16_weights_together_are_refused(petclassify: Callable) -> None:
