@@ -177,8 +177,9 @@ class CheckResult:
         return [(name, "; ".join(said)) for name, said in sorted(reasons.items())]
 
     def _kept(self, group: CopyGroup, left_out: Mapping[str, object]) -> Photo | None:
-        """The one photo of a group to keep: of test before val before train, then the largest, of these
-        the one with the shortest name: copies are called "a copy.jpg".
+        """The one photo of a group to keep: of test before val before train, then the largest.
+
+        Of these the one with the shortest name, since copies are called "a copy.jpg".
 
         Of one in two classes, the one whose label a sure network shares; else none.
         """
