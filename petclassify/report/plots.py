@@ -58,6 +58,7 @@ def draw_head_search(
         axes.set_xlabel("L2 penalty of the head (strong to weak)")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
+    _end_at_all(accuracy)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
@@ -111,10 +112,17 @@ def draw_epochs(
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
+    _end_at_all(accuracy)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     title = title if ships else f"{title}: did not beat the frozen head, which ships"
     figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
+
+
+def _end_at_all(accuracy: Axes) -> None:
+    """End an axis of percent just above 100."""
+    bottom, top = accuracy.get_ylim()
+    accuracy.set_ylim(bottom, min(top, 100 + 0.04 * (100 - bottom)))
 
 
 def _mark_phases(axes: Axes, epochs: Sequence[Epoch]) -> None:
