@@ -108,8 +108,9 @@ def compare(
     if epochs and minutes:
         raise UsageError("--epochs and --minutes are two budgets. Give one of them")
     require_numbers(minutes=minutes or 0, max_bad=max_bad)
-    from petclassify.learn.compare import CompareConfig, parse_networks
     from petclassify.learn.compare import compare as run
+    from petclassify.learn.compare import parse_networks
+    from petclassify.learn.compare_folder import CompareConfig
 
     data = located(data, data_root)
     config = CompareConfig(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from petclassify.report.metrics import (
     share_interval,
     uncalibrated,
 )
+from petclassify.report.training_words import training_in_words
 from petclassify.report.verdict import MIN_ACCURACY, HeldOut, reach_verdict, speaks_for_others
 from petclassify.runtime.explain import Explainer, Explanation
 from petclassify.runtime.model_file import model_name
@@ -47,12 +48,6 @@ COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8)
 BY_MODEL_FILE = "the model file"
 
 Explain = Callable[[Path], Explanation]
-_LAYERS_TRAINED = {
-    "none": "the head",
-    "last": "the head and the last stage",
-    "gradual": "the head, then stage by stage",
-    "all": "all",
-}
 
 
 @dataclass(frozen=True)
@@ -200,7 +195,7 @@ def render_report(report: Report) -> bytes:
         num_mistakes=len(mistakes),
         mistakes=[_show(report, place) for place in mistakes[:SHOWN_PHOTOS]],
         strangers=[_show(report, place) for place in strangers],
-        facts={"judged by": report.judged_by} | _facts(report.info.training),
+        facts={"judged by": report.judged_by} | training_in_words(report.info.training),
         curves=None if report.curves is None else _png_uri(report.curves),
     )
 
@@ -258,41 +253,6 @@ def _show(report: Report, place: int) -> _Shown:
         photo,
         heat,
     )
-
-
-def _facts(training: Mapping[str, object]) -> dict[str, str]:
-    """What the model file says of its training, in words; it may say anything."""
-    facts = {
-        "trained": training.get("date"),
-        "trained on": _trained_on(training),
-        "layers trained": _layers_trained(training),
-        "seed": training.get("seed"),
-        "versions": training.get("versions"),
-    }
-    return {name: _in_words(fact) for name, fact in facts.items() if fact is not None}
-
-
-def _layers_trained(training: Mapping[str, object]) -> str | None:
-    shipped = training.get("unfreeze")
-    layers = _LAYERS_TRAINED.get(str(shipped))
-    if layers and shipped == "none" and training.get("unfreeze_tried", "none") != "none":
-        return f"{layers}; fine-tuning was tried, did not beat it and was thrown away"
-    return layers
-
-
-def _trained_on(training: Mapping[str, object]) -> str | None:
-    """The photos of each class, by split, that the weights which ship were fitted on."""
-    photos = training.get("photos")
-    if not isinstance(photos, dict):
-        return None
-    splits = str(training.get("fitted_on", "train")).split(" and ")
-    return "; ".join(f"{s}: {_in_words(photos[s])}" for s in splits if s in photos) or None
-
-
-def _in_words(fact: object) -> str:
-    if isinstance(fact, dict):
-        return ", ".join(f"{name} {value}" for name, value in fact.items())
-    return str(fact)
 
 
 def _png_uri(content: bytes) -> Markup:
