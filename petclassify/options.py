@@ -206,7 +206,9 @@ EmaOption = Annotated[
     float, lever("Decay of an average of weights; 0: off.", _AGAINST_OVERFITTING, 0, 0.99999)
 ]
 ClipGradOption = Annotated[float, lever("Largest gradient norm; 0: off.", _STEPS)]
-PrecisionOption = Annotated[Precision, choice("Of open layers: auto, fp32 or bf16.", _STEPS)]
+PrecisionOption = Annotated[
+    Precision, choice("Of the layers that train: auto, fp32 or bf16.", _STEPS)
+]
 
 
 def require_numbers(**given: float) -> None:

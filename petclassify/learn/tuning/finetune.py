@@ -152,7 +152,9 @@ def fine_tune(
         arithmetic = _choose(config, task, opened, fabric)
     else:
         arithmetic = ARITHMETIC[state.arithmetic]
-        log.info("resumed after epoch %d; open layers: %s", len(state.epochs), arithmetic.name)
+        log.info(
+            "resumed after epoch %d; layers that train: %s", len(state.epochs), arithmetic.name
+        )
     fit = Fit(task, processes.join(arithmetic), arithmetic, opened)
     if state is None:
         state = _start(task, fit, arithmetic, photos)
@@ -236,7 +238,7 @@ def _choose(config: TrainConfig, task: FitTask, opened: Opened, fabric: Fabric) 
             f"{opened.stages} stages open"
         )
         name = measured_once(cache_folder(config.cache), question, race)
-        log.info("open layers: %s", name)
+        log.info("layers that train: %s", name)
     return ARITHMETIC.get(fabric.broadcast(name), ARITHMETIC["fp32"])
 
 

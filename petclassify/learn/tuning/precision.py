@@ -62,7 +62,7 @@ def choose_arithmetic(wanted: Precision, module: nn.Module, inputs: Tensor) -> A
         rates[candidate.name] = min(len(inputs), RACE_PHOTOS) / seconds
     best = max(rates, key=rates.__getitem__)
     shown = "; ".join(f"{name} {rate:.0f}/s" for name, rate in rates.items())
-    log.info("open layers, measured: %s", shown)
+    log.info("layers that train, measured: %s", shown)
     return ARITHMETIC[best]
 
 
@@ -70,7 +70,7 @@ def choose_on_gpu(wanted: Precision) -> Arithmetic:
     """On a GPU: bf16 where it is built in, else fp32."""
     fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     name = _CANDIDATES[0 if wanted == "bf16" or (wanted == "auto" and fast) else 1].name
-    log.info("open layers: %s", name)
+    log.info("layers that train: %s", name)
     return ARITHMETIC[name]
 
 
