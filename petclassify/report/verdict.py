@@ -108,10 +108,7 @@ def _reasons(judged: Judged, *, has_ranges: bool) -> Iterator[str]:
 def _failures(judged: Judged, learned_from: int) -> Iterator[str]:
     metrics = judged.metrics
     if learned_from > metrics.count / 2:
-        yield (
-            f"It learned from {learned_from:,} of the {metrics.count:,} photos: how it does on "
-            "others is not shown."
-        )
+        yield "How it does on photos that it did not learn from is not shown."
     counts = [metrics.per_class[name].count for name in judged.class_names]
     commonest = judged.class_names[int(np.argmax(counts))]
     share = max(counts) / metrics.count
