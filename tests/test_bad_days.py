@@ -26,7 +26,7 @@ from petclassify.config import FitConfig, TrainConfig
 from petclassify.errors import EnvironmentFault, ExitCode, ModelError
 from petclassify.images.drawn_pets import draw_pets
 from petclassify.learn.backbones.backbone import Backbone, load_backbone
-from petclassify.learn.backbones.weights import read_state_dict
+from petclassify.learn.backbones.state_dicts import read_state_dict
 from petclassify.learn.frozen.feature_cache import FeatureCache
 from petclassify.learn.network import METADATA_KEY as CHECKPOINT_KEY
 from petclassify.learn.network import load_checkpoint

@@ -7,19 +7,13 @@ of its own size, which is then taken off.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import logging
-import pickle
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import timm
 import torch
 from huggingface_hub import constants
@@ -27,14 +21,16 @@ from torch import Tensor, nn
 
 from petclassify.errors import EnvironmentFault, ModelError, first_line
 from petclassify.learn.backbones.sources import PACKAGED_WEIGHTS, check_weights_file, require_hub
+from petclassify.learn.backbones.state_dicts import (
+    OWN_PREFIX,
+    StateDict,
+    backbone_of,
+    read_state_dict,
+    read_tensors,
+)
 from petclassify.system_faults import is_out_of_memory
 
 log = logging.getLogger(__name__)
-
-StateDict = dict[str, Tensor]
-
-_OWN_PREFIX = "extractor.network."  # as in learn.network.Network
-_OWN_METADATA = "petclassify"  # as learn.network.save_checkpoint names it
 
 
 def load_pretrained(name: str, weights: str, **build: object) -> nn.Module:
@@ -67,11 +63,11 @@ def load_zoo_tensors(extractor: nn.Module, name: str, path: Path) -> None:
 
     """
     check_weights_file(path)
-    told = _backbone_of(path)
+    told = backbone_of(path)
     if told not in (None, name):
         raise ModelError(f"{path}: not a checkpoint of a run with {name}, but with {told}")
-    own = _OWN_PREFIX.partition(".")[0] + "."
-    state = _read_tensors(path)
+    own = OWN_PREFIX.partition(".")[0] + "."
+    state = read_tensors(path)
     ours = {key.removeprefix(own): value for key, value in state.items() if key.startswith(own)}
     try:
         extractor.load_state_dict(ours)
@@ -90,95 +86,16 @@ def load_normalisation(extractor: nn.Module, name: str, path: Path) -> None:
         ModelError: what the checkpoint says of it is no normalisation.
 
     """
-    told = _backbone_of(path)
+    told = backbone_of(path)
     if told is None:
         return
     if told.partition(".")[0] != name.partition(".")[0]:
         log.warning("%s: a checkpoint of a run with %s, used for %s", path, told, name)
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path)
     try:
         extractor.load_state_dict({n: tensors[f"extractor.{n}"] for n in ("mean", "std")}, False)
     except (RuntimeError, KeyError) as error:
         raise ModelError(f"{path}: not a checkpoint that petclassify wrote") from error
-
-
-def _backbone_of(path: Path) -> str | None:
-    """Of which network a run's checkpoint says that it is; None of any other file."""
-    if path.suffix != ".safetensors":
-        return None
-    try:
-        with safetensors.safe_open(path, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {}).get(_OWN_METADATA, "null"))
-    except (safetensors.SafetensorError, OSError, ValueError, RecursionError):
-        return None  # reading its tensors says what is wrong
-    return str(about["backbone"]) if isinstance(about, dict) and "backbone" in about else None
-
-
-def read_state_dict(path: Path) -> StateDict:
-    """Read a timm network's tensors by name; of our own checkpoints, the backbone's.
-
-    Raises:
-        ModelError: the file is damaged, or holds anything but tensors by name.
-
-    """
-    return _of_backbone(_read_tensors(path))
-
-
-def _read_tensors(path: Path) -> StateDict:
-    """Read tensors by name from a .safetensors file, or from a .pth file without running it."""
-    try:
-        if path.suffix == ".safetensors":
-            loaded = safetensors.torch.load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path}: refused: it holds pickled objects other than tensors, which could run "
-            "code. Save its state dict as .safetensors"
-        ) from error
-    except (
-        safetensors.SafetensorError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        struct.error,
-    ) as error:
-        # A lookup's error holds what was looked up: an opcode, as a number.
-        said = "" if isinstance(error, LookupError) else f": {first_line(error)}"
-        raise ModelError(f"{path}: damaged or not a weights file{said}") from error
-    state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else 0
-    if not isinstance(state, Mapping) or not state:
-        raise ModelError(f"{path}: refused: expected tensors by name (a state dict)")
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path}: refused: holds values that are not tensors")
-    if any(value.is_complex() for value in state.values()):
-        raise ModelError(f"{path}: refused: holds complex numbers, which no network here takes")
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
-
-
-def _of_backbone(state: StateDict) -> StateDict:
-    """Of a checkpoint that petclassify wrote the backbone's tensors, by timm's names."""
-    if not any(name.startswith(_OWN_PREFIX) for name in state):
-        return state
-    return {
-        name.removeprefix(_OWN_PREFIX): value
-        for name, value in state.items()
-        if name.startswith(_OWN_PREFIX)
-    }
-
-
-def digest_weights(module: nn.Module) -> str:
-    """Return the SHA-256 of all parameters and buffers, names included, in hex."""
-    digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _build_with(name: str, state: StateDict, source: str, **build: object) -> nn.Module:

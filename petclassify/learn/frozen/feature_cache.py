@@ -25,7 +25,7 @@ import PIL
 from petclassify.arrays import Features
 from petclassify.errors import EnvironmentFault
 from petclassify.learn.backbones.backbone import Backbone
-from petclassify.learn.backbones.weights import digest_weights
+from petclassify.learn.backbones.state_dicts import digest_weights
 from petclassify.learn.frozen.engines import ENGINE_PACKAGES
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from petclassify.errors import EnvironmentFault, ModelError, UsageError
 from petclassify.images.photo import read_pixels
 from petclassify.learn.backbones.backbone import _from_timm, empty_backbone, load_backbone
-from petclassify.learn.backbones.weights import digest_weights, load_pretrained, read_state_dict
+from petclassify.learn.backbones.state_dicts import digest_weights, read_state_dict
+from petclassify.learn.backbones.weights import load_pretrained
 
 # ImageNet-1k: domestic cats and wild relatives, domestic dogs.
 CATS, DOGS = range(281, 294), range(151, 269)
