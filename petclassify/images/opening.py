@@ -84,10 +84,10 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
             check_size(image.size, max_pixels_of(image))
             if image.info["progressive"]:
                 check_scans(stream, image.size)
-            if _codec_of(image) == "ppm_plain":
+            if codec_of(image) == "ppm_plain":
                 _check_comments(stream)
             if isinstance(image, TiffImageFile):
-                check_tiff(stream, image, _codec_of(image))
+                check_tiff(stream, image, codec_of(image))
             yield image
 
 
@@ -95,7 +95,7 @@ def max_pixels_of(image: Image.Image) -> int:
     """How many pixels an image of this kind may have."""
     progressive = image.mode == "CMYK" and image.info.get("progressive")
     kind = "progressive CMYK" if progressive else image.format or ""
-    kinds = (_codec_of(image), str(image.info.get("compression")), kind)
+    kinds = (codec_of(image), str(image.info.get("compression")), kind)
     return min(MAX_PIXELS_OF.get(kind, MAX_PIXELS) for kind in kinds)
 
 
@@ -187,7 +187,7 @@ def _unidentified(head: bytes, path: Path | None) -> ImageError:
     return ImageError(ImageFault.NOT_AN_IMAGE, reason, path)
 
 
-def _codec_of(image: Image.Image) -> str:
+def codec_of(image: Image.Image) -> str:
     """Which decoder Pillow will take; "" where a plugin decodes by itself."""
     tile = getattr(image, "tile", None)
     return tile[0].codec_name if tile else ""

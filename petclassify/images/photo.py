@@ -35,6 +35,7 @@ from petclassify.images.opening import (
     DECODING_ERRORS,
     MAX_PIXELS,
     check_size,
+    codec_of,
     faults_named,
     max_pixels_of,
     opened,
@@ -42,6 +43,7 @@ from petclassify.images.opening import (
 from petclassify.images.png_clear import widen_clear_value
 from petclassify.images.png_sums import check_sums
 from petclassify.images.rgb import to_rgb
+from petclassify.images.tiff_limits import check_tiff
 
 _WIDEST_FILTER = 3  # Lanczos reaches so many pixels to either side
 _TURNS = {
@@ -135,6 +137,10 @@ def upright_rgb_of(image: Image.Image) -> Image.Image:
         check_size(image.size)
         if isinstance(image, PngImageFile):
             widen_clear_value(image)
+        if isinstance(image, TiffImageFile) and image.fp is not None:
+            check_tiff(cast("BinaryIO", image.fp), image, codec_of(image))
+            # Of a file whose name it knows, Pillow takes the upright size for that of the rows.
+            image.filename = ""
         image.load()
         return _turned(to_rgb(image), _orientation(image))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.photo import read_image, upright_rgb_of
@@ -76,10 +77,24 @@ def test_deep_grey_means_the_same_in_either_byte_order(
     content = values.astype(order + kind).tobytes()
     tags = {"t339": sample_format, "t259": 8 if compressed else 1}
     bits = 8 * int(kind[1])
-    read = read_image(
-        tiff_of([zlib.compress(content) if compressed else content], bits, order, **tags)
-    )
-    np.testing.assert_array_equal(np.asarray(read)[..., 0], RAMP)
+    written = tiff_of([zlib.compress(content) if compressed else content], bits, order, **tags)
+    np.testing.assert_array_equal(np.asarray(read_image(written))[..., 0], RAMP)
+    np.testing.assert_array_equal(_opened_by_pillow(written)[..., 0], RAMP)
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.attack("Equal pixels")
+def test_a_tiff_lying_on_its_side_is_the_same_to_whoever_opens_it(
+    tmp_path: Path, mode: str, orientation: int
+) -> None:
+    wide = Image.fromarray(np.hstack([RAMP, RAMP[::-1]]).astype(np.uint8))
+    wide = Image.fromarray(np.asarray(wide) * np.uint16(257)) if mode == "I;16" else wide
+    path = tmp_path / "side.tif"
+    wide.convert(mode).save(path, tiffinfo={ExifTags.Base.Orientation: orientation})
+    with Image.open(path) as image:  # by its name, which lets Pillow map the file into memory
+        found = np.asarray(upright_rgb_of(image))
+    np.testing.assert_array_equal(found, np.asarray(read_image(path)))
 
 
 @pytest.mark.attack("Equal pixels")
@@ -149,8 +164,8 @@ def test_the_transparent_value_of_a_grey_png_lies_over_white(bits: int) -> None:
     np.testing.assert_array_equal(read[..., 0], expected)
 
 
-def _over_white_by_pillow(content: bytes) -> np.ndarray:
-    """What `upright_rgb_of` makes of a PNG that its user opened."""
+def _opened_by_pillow(content: bytes) -> np.ndarray:
+    """What `upright_rgb_of` makes of a file that its user opened."""
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(upright_rgb_of(image))
 
@@ -166,7 +181,7 @@ def test_the_transparent_value_of_few_bits_of_grey_lies_over_white(bits: int) ->
     content = png(SIDE, SIDE, bits=bits, kind=0, data=data, extra=key)
     expected = np.where(values == clear, 255, values * (255 // most))
     np.testing.assert_array_equal(np.asarray(read_image(content))[..., 0], expected)
-    np.testing.assert_array_equal(_over_white_by_pillow(content)[..., 0], expected)
+    np.testing.assert_array_equal(_opened_by_pillow(content)[..., 0], expected)
 
 
 @pytest.mark.attack("Equal pixels")
@@ -179,4 +194,4 @@ def test_the_transparent_colour_of_sixteen_bits_lies_over_white_and_no_other_doe
     content = png(SIDE, SIDE, bits=16, kind=2, data=data, extra=key)
     expected = np.where(values == grey, 255, 0)
     np.testing.assert_array_equal(np.asarray(read_image(content)), expected)
-    np.testing.assert_array_equal(_over_white_by_pillow(content), expected)
+    np.testing.assert_array_equal(_opened_by_pillow(content), expected)

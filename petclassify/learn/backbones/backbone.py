@@ -163,7 +163,12 @@ def _from_timm(name: str, network: nn.Module, image_size: int | None) -> Backbon
         crop=crop,
         interpolation=named if named in get_args(Interpolation) else "bicubic",
     )
-    reset_classifier: Any = network.reset_classifier  # timm's convention, which torch does not type
+    # timm's convention, which torch does not type. Encoders of language models lack it.
+    reset_classifier: Any = getattr(network, "reset_classifier", None)
+    if reset_classifier is None:
+        raise UsageError(
+            f"{name}: an encoder, which gives a photo no features. Use another --backbone"
+        )
     reset_classifier(0)
     return _as_backbone(name, FeatureExtractor(network, config["mean"], config["std"]), resize)
 

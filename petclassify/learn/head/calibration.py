@@ -27,6 +27,7 @@ from scipy.special import softmax
 from petclassify.arrays import Labels, Logits, Probabilities
 
 _LOG_RANGE = (np.log(0.2), np.log(20.0))
+_STARTS = 10  # with the doubt, the loss of a few photos may have more than one valley
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ def fit_calibration(logits: Logits, labels: Labels) -> Calibration:
         shares = Calibration(float(np.exp(log_temperature)), doubt).probabilities(logits)
         return float(-np.mean(np.log(shares[np.arange(len(labels)), labels])))
 
-    found = minimize_scalar(loss, bounds=_LOG_RANGE, method="bounded")
+    starts, step = np.linspace(*_LOG_RANGE, _STARTS, retstep=True)
+    start = min(starts, key=loss)
+    bounds = np.clip((start - step, start + step), *_LOG_RANGE)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded")
     log_temperature = found.x if found.fun <= loss(0.0) else 0.0
     return Calibration(float(np.exp(log_temperature)), doubt)

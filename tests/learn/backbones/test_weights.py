@@ -165,6 +165,12 @@ def test_a_misspelt_backbone_names_its_neighbours() -> None:
         load_backbone("resnet18.a7_in1k", "pretrained")
 
 
+def test_an_encoder_of_a_language_model_is_refused() -> None:
+    """It has no classifier to take off, and no features of the whole photo below it."""
+    with torch.device("meta"), pytest.raises(UsageError, match="an encoder, which gives"):
+        empty_backbone("mobilenetv5_300m_enc", None)
+
+
 def test_one_changed_weight_is_another_digest() -> None:
     network = timm.create_model("resnet18")
     before = digest_weights(network)

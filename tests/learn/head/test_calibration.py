@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,19 @@ def test_where_it_is_fitted_log_loss_rises_by_no_more_than_the_doubt_costs(sprea
     plain = measure(UNCALIBRATED.probabilities(logits), labels, names).log_loss
     ours = measure(calibration.probabilities(logits), labels, names).log_loss
     assert ours <= plain - np.log1p(-calibration.doubt) + 1e-9
+
+
+def test_the_temperature_is_the_best_of_all_and_not_of_its_neighbours() -> None:
+    """Of a network that is too sure and wrong on every fifth photo, of few."""
+    generator = np.random.default_rng(2)
+    logits = 50 * generator.normal(size=(20, 2))
+    labels = logits.argmax(axis=1)
+    labels[::5] = 1 - labels[::5]
+    found = fit_calibration(logits, labels)
+    names = ("cats", "dogs")
+    best = min(
+        measure(replace(found, temperature=one).probabilities(logits), labels, names).log_loss
+        for one in np.geomspace(0.2, 20, 100)
+    )
+    ours = measure(found.probabilities(logits), labels, names).log_loss
+    assert ours <= best + 1e-4
