@@ -163,8 +163,9 @@ def _read_classes(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], tup
     homes = _homes_of(root, folders)
     samples: list[Sample] = []
     status = root.stat()
-    visited: Visited = {(status.st_dev, status.st_ino)}
     for label, folder in enumerate(folders):
+        # Of each class its own: what is linked into two lies in both, and training says so.
+        visited: Visited = {(status.st_dev, status.st_ino)}
         is_elsewhere = partial(_is_of_another, folder, homes)
         images = list(walk_images(folder, visited, is_elsewhere))
         if not images:

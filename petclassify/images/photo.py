@@ -139,10 +139,22 @@ def upright_rgb_of(image: Image.Image) -> Image.Image:
             widen_clear_value(image)
         if isinstance(image, TiffImageFile) and image.fp is not None:
             check_tiff(cast("BinaryIO", image.fp), image, codec_of(image))
-            # Of a file whose name it knows, Pillow takes the upright size for that of the rows.
-            image.filename = ""
+            return _turned(to_rgb(_loaded_unmapped(image)), _orientation(image))
         image.load()
         return _turned(to_rgb(image), _orientation(image))
+
+
+def _loaded_unmapped(image: TiffImageFile) -> TiffImageFile:
+    """Load without mapping the file, in which Pillow takes the upright size for that of the rows.
+
+    It maps files whose name it knows.
+    """
+    name, image.filename = image.filename, ""
+    try:
+        image.load()
+    finally:
+        image.filename = name
+    return image
 
 
 def to_pixels(image: Image.Image, resize: Resize) -> Pixels:

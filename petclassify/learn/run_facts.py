@@ -43,6 +43,7 @@ def resolved(
     engine: str | None,
     search: HeadSearch | None,
     tuned: FineTuned | None,
+    shipped: Candidate,
 ) -> dict[str, Any]:
     """Every option as it came out, and what was chosen on the way."""
     found: dict[str, Any] = asked(config) | {
@@ -63,6 +64,7 @@ def resolved(
         found["fit"]["lr"] = tuned.lr
         found["fine_tuning"] = {
             "best_epoch": None if tuned.best is None else tuned.best.number,
+            "ships": shipped.is_tuned,
             "epochs_done": len(tuned.state.epochs),
             "arithmetic": tuned.state.arithmetic,
         }

@@ -181,7 +181,7 @@ def _write_files(folder: RunFolder, dataset: Dataset, means: _Means, fitted: _Fi
     folder.reopen()
     search, tuned, shipped = fitted.search, fitted.tuned, fitted.shipped
     engine = None if means.frozen is None else means.frozen.cache.engine
-    facts = resolved(means.config, folder.path, means.backbone, engine, search, tuned)
+    facts = resolved(means.config, folder.path, means.backbone, engine, search, tuned, shipped)
     folder.write_json("config.json", facts)
     folder.write_json("data.json", dataset.to_dict())
     folder.write_photos(dataset)

@@ -187,6 +187,16 @@ def test_a_class_that_is_a_link_to_anothers_photos_is_named(
     assert "is a link to the photos of" in refused(tmp_path)
 
 
+def test_what_is_linked_into_two_classes_lies_in_both(tmp_path: Path, make_photos: Make) -> None:
+    shared = tmp_path / "shared"
+    make_photos(shared, 3)
+    for name in ("cats", "dogs"):
+        make_photos(tmp_path / "pets" / name, 2)
+        (tmp_path / "pets" / name / "more").symlink_to(shared, target_is_directory=True)
+    samples = read_index(tmp_path / "pets").splits["train"]
+    assert [sample.label for sample in samples] == [0] * 5 + [1] * 5
+
+
 def test_a_link_from_class_to_class_brings_no_photo_twice(
     tmp_path: Path, make_photos: Make
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_tiff_lying_on_its_side_is_the_same_to_whoever_opens_it(
     wide.convert(mode).save(path, tiffinfo={ExifTags.Base.Orientation: orientation})
     with Image.open(path) as image:  # by its name, which lets Pillow map the file into memory
         found = np.asarray(upright_rgb_of(image))
+        assert image.filename == str(path)
     np.testing.assert_array_equal(found, np.asarray(read_image(path)))
 
 

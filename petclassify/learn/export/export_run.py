@@ -7,6 +7,7 @@ The other forms are made of the plain file, and each goes through a gate of its 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ from petclassify.learn.network import TrainedModel, load_checkpoint
 from petclassify.learn.runs.run_folder import RunFolder
 from petclassify.learn.runs.run_place import LOCK
 from petclassify.runtime.classifier import Classifier
-from petclassify.runtime.model_file import parse_model
+from petclassify.runtime.model_file import METADATA_KEY, parse_model
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +83,9 @@ def _export_into(folder: RunFolder, root: Path, form: ModelForm) -> Path:
         )
     content = export_model(model, [*val], [*train])
     if form.weights == "int8":
-        content = _in_int8(model, content, val, [*train])
+        content = _told_of_rounding(_in_int8(model, content, val, [*train]))
     elif form.weights == "fp16":
-        content = _with_half_weights(model, content, [*val, *train])
+        content = _told_of_rounding(_with_half_weights(model, content, [*val, *train]))
     if form.standalone:
         limit = MAX_INT8_DIFFERENCE if form.weights == "int8" else MAX_STANDALONE_DIFFERENCE
         content = _standalone(model, content, [*val, *train], limit)
@@ -122,6 +123,17 @@ def _with_half_weights(model: TrainedModel, content: bytes, photos: Sequence[Pat
     difference = check_parity(model, halved, pixels, MAX_HALF_DIFFERENCE)
     log.info("fp16 weights: numbers up to %.1g away from the float model's", difference)
     return halved
+
+
+def _told_of_rounding(content: bytes) -> bytes:
+    """Let the file say that its figures are those of the float weights."""
+    graph = onnx.load_from_string(content)
+    (about,) = (entry for entry in graph.metadata_props if entry.key == METADATA_KEY)
+    facts = json.loads(about.value)
+    facts["training"]["metrics_of"] = "fp32 weights"
+    about.value = json.dumps(facts, sort_keys=True)
+    told: bytes = graph.SerializeToString()
+    return told
 
 
 def _standalone(model: TrainedModel, content: bytes, photos: Sequence[Path], limit: float) -> bytes:

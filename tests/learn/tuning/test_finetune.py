@@ -59,7 +59,9 @@ def test_a_fine_tuned_run_ships_its_best_epoch(fit: Fit, drawn_pets: Path, tmp_p
     save_file(timm.create_model("resnet18", num_classes=2).state_dict(), weights)
     levers = {"unfreeze": "all", "epochs": 3, "lr": 1e-3}
     run = fit(backbone="resnet18", weights=str(weights), **levers).run
-    best = json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"]
+    told = json.loads((run / "config.json").read_text())["fine_tuning"]
+    assert told["ships"] is True
+    best = told["best_epoch"]
     rows = epochs_of(run)
     losses = [float(row["val_loss"]) for row in rows]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -97,7 +99,9 @@ def test_what_does_not_beat_the_head_does_not_ship(
     assert torch.equal(
         trained["extractor.network.layer4.0.conv1.weight"], before["layer4.0.conv1.weight"]
     )
-    assert json.loads((run / "config.json").read_text())["fine_tuning"]["best_epoch"] is None
+    told = json.loads((run / "config.json").read_text())["fine_tuning"]
+    assert told["best_epoch"] is None
+    assert told["ships"] is False
     assert "did not beat it and was thrown away" in (run / "report.html").read_text()
 
 

@@ -36,7 +36,8 @@ function describeModel() {
   const shown = names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : "");
   const classes = names.length === 2 ? names.join(" from ") : `${names.length} classes apart: ${shown}`;
   const test = model.training?.metrics?.test;
-  const record = test ? ` It named ${percent(test.accuracy)} of ${test.count} test photos right.` : "";
+  const before = model.training?.metrics_of ? ", before its weights were rounded" : "";
+  const record = test ? ` It named ${percent(test.accuracy)} of ${test.count} test photos right${before}.` : "";
   byId("about").textContent = `This model tells ${classes}.${record}`;
   document.title = `petclassify: ${model.name}`;
 }
