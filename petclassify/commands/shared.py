@@ -89,7 +89,7 @@ def chosen_model(model: Path | None) -> Path:
     if found == shipped_model():
         why = "names no model" if os.path.lexists("models/latest") else "is not here"
         whose = f", which ships: models/latest {why}"
-    typer.echo(f"model: {printable(str(found))}{whose}", err=True)
+    typer.echo(printable(f"model: {found}{whose}"), err=True)
     return found
 
 

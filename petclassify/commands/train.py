@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -266,6 +267,6 @@ def _show_result(result: TrainResult) -> None:
             f"model   {model} ({model.stat().st_size / 1e6:.1f} MB)",
             f"report  {result.run / 'report.html'}",
             f"time    {time_line(result.seconds)}",
-            f"next    petclassify predict IMAGE --model {result.run}",
+            f"next    petclassify predict IMAGE --model {shlex.quote(str(result.run))}",
         ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,19 @@ def test_the_command_line_trains_it_from_scratch_as_asked(
     assert done.code == 0, done.err
     config = json.loads(Path("r/config.json").read_text())
     assert (config["weights"], config["fit"]["unfreeze"]) == ("none", "all")
+
+
+def test_the_line_that_is_named_next_can_be_copied(
+    drawn_pets: Path, petclassify: Callable[..., Outcome]
+) -> None:
+    Path("my pets").symlink_to(drawn_pets)
+    lenet = ("--backbone", "zoo/lenet5", "--epochs", 1, "--out", "run of my pets")
+    last = petclassify("train", "my pets", *lenet).out.splitlines()[-1]
+    label, name, *arguments = shlex.split(last)
+    photo = str(next(drawn_pets.glob("cats/*")))
+    line = [photo if argument == "IMAGE" else argument for argument in arguments]
+    assert (label, name) == ("next", "petclassify")
+    assert petclassify(*line).code == 0
 
 
 @pytest.mark.parametrize(

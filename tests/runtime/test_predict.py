@@ -282,6 +282,15 @@ def test_the_model_last_trained_here_is_the_default(
     assert f"{SHIPPED}, which ships: models/latest names no model" in told
 
 
+def test_the_name_of_the_default_model_cannot_command_a_terminal(
+    petclassify: Run, photo: Path, drawn_run: Path
+) -> None:
+    shutil.copytree(drawn_run, "models/my\abell\nnow")
+    Path("models/latest").symlink_to("my\abell\nnow")
+    told = petclassify("predict", photo).err
+    assert told == f"model: {Path('models/latest/model.onnx')} (my\\x07bell\\nnow)\n"
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "exclude.csv", "rows.jsonl", "table.parquet"])
 def test_output_never_replaces_a_file_that_holds_no_rows(
     petclassify: Run, photo: Path, name: str
