@@ -24,7 +24,10 @@ def read_compared(network: str, folder: RunFolder) -> Compared:
     """
     try:
         return _read_whole(network, folder)
-    except (LookupError, ValueError, TypeError, AttributeError, OSError, csv.Error) as error:
+    except (
+        *(LookupError, ValueError, TypeError, AttributeError, OSError, csv.Error),
+        ModelError,
+    ) as error:
         raise ModelError(
             f"{folder.path}: this run's files are edited or damaged. Remove the folder, and the "
             "same command trains the network anew"

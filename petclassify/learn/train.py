@@ -12,6 +12,7 @@ Test photos are read with the others, but their labels are looked at once all is
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ def train(
         dataset = prepare_dataset(index, config)
     with watch.stage("backbone"):
         backbone, frozen = _load(config)
-    with _run_folder(config, index) as folder, _way_on_told(command):
+    with _run_folder(config, index) as folder, _way_on_told(config, folder.path, command):
         means = _Means(config, backbone, frozen, processes)
         result = _train_into(folder, dataset, means, watch, command)
         if becomes_latest:
@@ -242,22 +243,26 @@ def _run_folder(config: TrainConfig, index: Index) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def _way_on_told(command: str) -> Iterator[None]:
+def _way_on_told(config: TrainConfig, run: Path, command: str) -> Iterator[None]:
     """Say to whoever stops a run, by a signal, how it goes on."""
     try:
         yield
     except Exception:
         raise
     except BaseException:
-        log.info("what is whole is kept; to go on: %s", _to_go_on(command))
+        log.info("what is whole is kept; to go on: %s", _to_go_on(config, run, command))
         raise
 
 
-def _to_go_on(command: str) -> str:
-    """The line that goes on with a run; one of a comparison goes on when that is repeated."""
-    if not command or "--resume" in command:
-        return command or "repeat the command"
-    return f"{command} --resume"
+def _to_go_on(config: TrainConfig, run: Path, command: str) -> str:
+    """The line that goes on with this run, whatever others begin meanwhile.
+
+    One of a comparison goes on when that is repeated.
+    """
+    if not command:
+        return "repeat the command"
+    resume = "" if config.resume else " --resume"
+    return f"{command}{resume}" + ("" if config.out else f" --out {shlex.quote(str(run))}")
 
 
 def _start(

@@ -130,6 +130,16 @@ def test_an_edited_run_is_named_with_the_way_on(compare: Run) -> None:
         assert "Remove the folder" in done.err.splitlines()[-1]
 
 
+def test_a_run_without_its_model_file_is_named_with_the_way_on(compare: Run) -> None:
+    assert compare("zoo/lenet5").code == 0
+    Path("c/zoo-lenet5/model.onnx").unlink()
+    done = compare("zoo/lenet5")
+    assert done.code == ExitCode.MODEL, done.err
+    assert "Remove the folder" in done.err.splitlines()[-1]
+    shutil.rmtree("c/zoo-lenet5")
+    assert compare("zoo/lenet5").code == 0
+
+
 def test_if_all_fail_the_command_fails_as_they_do(compare: Run) -> None:
     done = compare("zoo/nin")
     assert done.code == ExitCode.USAGE

@@ -332,17 +332,24 @@ def test_only_whoever_stops_a_run_is_told_how_it_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("given", "out", "shown"),
     [
-        ("petclassify train pets", "petclassify train pets --resume"),
-        ("petclassify train pets --resume", "petclassify train pets --resume"),
-        ("", "repeat the command"),
+        ("petclassify train pets", None, " --resume --out 'models/my pets'"),
+        ("petclassify train pets --resume", None, " --out 'models/my pets'"),
+        ("petclassify train pets --out run", Path("run"), " --resume"),
+        ("petclassify train pets --out run --resume", Path("run"), ""),
+        ("", Path("run"), "repeat the command"),
     ],
 )
-def test_who_stops_a_run_is_told_the_line_that_goes_on(
-    caplog: pytest.LogCaptureFixture, given: str, shown: str
+def test_who_stops_a_run_is_told_the_line_that_goes_on_with_it(
+    caplog: pytest.LogCaptureFixture, given: str, out: Path | None, shown: str
 ) -> None:
+    """With the folder, or after another run was begun that one would be meant."""
     caplog.set_level("INFO", logger="petclassify")
-    with pytest.raises(KeyboardInterrupt), _way_on_told(given):
+    config = TrainConfig(Path("pets"), out=out, resume="--resume" in given)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        _way_on_told(config, out or Path("models/my pets"), given),
+    ):
         raise KeyboardInterrupt
-    assert caplog.messages == [f"what is whole is kept; to go on: {shown}"]
+    assert caplog.messages == [f"what is whole is kept; to go on: {given}{shown}"]

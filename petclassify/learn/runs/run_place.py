@@ -75,7 +75,7 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
     if changed:
         raise UsageError(
             f"{path}: this run was started with other options ({'; '.join(changed)}). "
-            "Give the same ones with --resume, or train anew without it"
+            "Give the same ones with --resume, name another run by --out, or train anew without it"
         )
     with _claimed_run(path):
         clear_half_written(path)

@@ -201,7 +201,7 @@ def test_other_options_are_named_as_they_are_given(here: Path) -> None:
     with (
         pytest.raises(
             UsageError,
-            match=r"other options \(DATA was .+, is .+/moved; --image-size was 32, is 64\)",
+            match=r"other options \(DATA was .+, is .+/moved; --image-size was 32, is 64\).+--out",
         ),
         place_to_resume(here / "run", "name", asked(now)),
     ):
