@@ -173,6 +173,6 @@ class FeatureCache:
                 yield connection
         except sqlite3.DatabaseError as error:
             raise EnvironmentFault(
-                f"{self.path}: the feature cache cannot be used ({error}). Free some space, or "
-                "choose another folder with --cache DIR"
+                f"{self.path}: the feature cache cannot be used ({error}). Repeat the command; "
+                "if it stays so, free some space or choose another folder with --cache DIR"
             ) from error
