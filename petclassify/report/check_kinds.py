@@ -77,7 +77,8 @@ def kinds_of(result: CheckResult) -> list[Kind]:
         Kind(
             "classes",
             "copies in two classes",
-            "One photo with two labels. One of them is wrong, or the photo shows both.",
+            "One photo with two labels. One of them is wrong, or the photo shows both; the list to "
+            "exclude leaves all of it out.",
             "groups",
             _of_copies(result.copies("classes")),
         ),

@@ -11,7 +11,6 @@ import petclassify
 from petclassify.images.findings import CopyGroup, FileCheck, Photo, count_photos
 from petclassify.images.index import Split
 
-SURE_OF_CLASS = 0.9  # a probability from which on a photo is said to be of a class
 _KEPT_FIRST = ("test", "val", "train")
 
 
@@ -61,7 +60,6 @@ class LabelCheck:
         findings: labels in doubt.
         strays: photos like no class.
         accuracy: share of the labels that the network shares.
-        likely: for each photo, by name, the class that it looks like, and the probability.
         thresholds: by which strays were told.
 
     """
@@ -69,7 +67,6 @@ class LabelCheck:
     findings: tuple[LabelFinding, ...]
     strays: tuple[Stray, ...]
     accuracy: float
-    likely: Mapping[str, tuple[str, float]]
     thresholds: Mapping[str, float]
 
 
@@ -157,7 +154,11 @@ class CheckResult:
         }
 
     def exclusions(self) -> list[tuple[str, str]]:
-        """Photos to leave out, each once, by name, with the reasons."""
+        """Photos to leave out, each once, by name, with the reasons.
+
+        Of copies one stays; of copies in two classes none, unless all labels but those of one
+        class are probably wrong.
+        """
         reasons: dict[str, list[str]] = {}
         for bad in self.files.unreadable:
             reasons.setdefault(bad.name, []).append(f"unreadable: {bad.reason}")
@@ -168,43 +169,21 @@ class CheckResult:
             said = f"says {stray.given}, looks like {self.none_of_them}"
             reasons.setdefault(stray.name, []).append(said)
         for group in self.files.copies:
-            kept = self._kept(group, reasons)
-            for photo in group.photos:
-                if kept is not None and photo != kept:
-                    reasons.setdefault(photo.name, []).append(f"copy of {kept.name}")
-                elif kept is None and group.in_two_classes:
-                    reasons.setdefault(photo.name, []).append(_contradiction(group))
+            photos = [photo for photo in group.photos if photo.name not in reasons]
+            classes = sorted({photo.class_name for photo in photos})
+            if len(classes) > 1:
+                said = f"the same photo lies in {' and '.join(classes)}"
+                reasons |= {photo.name: [said] for photo in photos}
+            else:
+                ranked = sorted(photos, key=_worth_keeping)
+                reasons |= {photo.name: [f"copy of {ranked[0].name}"] for photo in ranked[1:]}
         return [(name, "; ".join(said)) for name, said in sorted(reasons.items())]
 
-    def _kept(self, group: CopyGroup, left_out: Mapping[str, object]) -> Photo | None:
-        """The one photo of a group to keep: of test before val before train, then the largest.
 
-        Of these the one with the shortest name, since copies are called "a copy.jpg".
+def _worth_keeping(photo: Photo) -> tuple[int, int, int, str]:
+    """Of test before val before train, then the largest.
 
-        Of one in two classes, the one whose label a sure network shares; else none.
-        """
-        photos = [photo for photo in group.photos if photo.name not in left_out]
-        if group.in_two_classes:
-            right = self._right_class(group)
-            photos = [photo for photo in photos if photo.class_name == right]
-        ranked = sorted(
-            photos,
-            key=lambda one: (
-                *(_KEPT_FIRST.index(one.split), -one.num_pixels),
-                *(len(one.name), one.name),
-            ),
-        )
-        return ranked[0] if ranked else None
-
-    def _right_class(self, group: CopyGroup) -> str | None:
-        if self.labels is None:
-            return None
-        said = [self.labels.likely[p.name] for p in group.photos if p.name in self.labels.likely]
-        classes = {class_name for class_name, _ in said}
-        sure = len(classes) == 1 and min(probability for _, probability in said) >= SURE_OF_CLASS
-        return classes.pop() if sure else None
-
-
-def _contradiction(group: CopyGroup) -> str:
-    names = sorted({photo.class_name for photo in group.photos})
-    return f"the same photo lies in {' and '.join(names)}"
+    Of these the one with the shortest name, since copies are called "a copy.jpg".
+    """
+    split = _KEPT_FIRST.index(photo.split)
+    return split, -photo.num_pixels, len(photo.name), photo.name

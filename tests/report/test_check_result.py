@@ -25,9 +25,8 @@ def result_of(
     return CheckResult(Path("data"), class_names, False, "resnet18", files, labels, ())
 
 
-def likely(**classes: tuple[str, float]) -> LabelCheck:
-    names = {name.replace("__", "/"): said for name, said in classes.items()}
-    return LabelCheck((), (), 1.0, names, {})
+def judged(*findings: LabelFinding) -> LabelCheck:
+    return LabelCheck(findings, (), 0.99, {})
 
 
 def left_out(result: CheckResult) -> list[str]:
@@ -46,15 +45,15 @@ def test_of_copies_of_one_size_the_original_stays() -> None:
     assert left_out(result_of(group)) == ["train/cats/a copy.jpg"]
 
 
-def test_a_photo_in_two_classes_keeps_the_label_that_the_network_is_sure_of() -> None:
+def test_a_photo_in_two_classes_is_left_out_unless_one_label_is_probably_wrong() -> None:
     group = CopyGroup((photo("train/cats/a"), photo("train/dogs/b")), 1.0)
-    assert left_out(result_of(group)) == ["train/cats/a", "train/dogs/b"]
-    sure = likely(train__cats__a=("dogs", 0.97), train__dogs__b=("dogs", 0.95))
-    assert left_out(result_of(group, labels=sure)) == ["train/cats/a"]
-    unsure = likely(train__cats__a=("dogs", 0.97), train__dogs__b=("dogs", 0.6))
-    assert len(left_out(result_of(group, labels=unsure))) == 2
-    torn = likely(train__cats__a=("dogs", 0.97), train__dogs__b=("cats", 0.97))
-    assert len(left_out(result_of(group, labels=torn))) == 2
+    reason = "the same photo lies in cats and dogs"
+    unsure = judged(LabelFinding("train/cats/a", "cats", "dogs", 0.93, sure=False))
+    for labels in (None, unsure):
+        rows = result_of(group, labels=labels).exclusions()
+        assert rows == [("train/cats/a", reason), ("train/dogs/b", reason)]
+    wrong = judged(LabelFinding("train/cats/a", "cats", "dogs", 0.99, sure=True))
+    assert left_out(result_of(group, labels=wrong)) == ["train/cats/a"]
 
 
 def test_the_list_holds_what_is_sure_once_with_all_reasons() -> None:
@@ -65,7 +64,6 @@ def test_the_list_holds_what_is_sure_once_with_all_reasons() -> None:
         ),
         (Stray("train/cats/a", "cats", 0.1, sure=True), Stray("train/dogs/y", "dogs", 0.3, False)),
         0.99,
-        {},
         {},
     )
     broken = Unreadable("test/dogs/z", "empty", "the file is empty")
@@ -78,20 +76,20 @@ def test_the_list_holds_what_is_sure_once_with_all_reasons() -> None:
 
 def test_a_copy_of_what_is_left_out_anyway_takes_its_place() -> None:
     wrong = LabelFinding("test/cats/a", "cats", "dogs", 0.98, sure=True)
-    labels = LabelCheck((wrong,), (), 0.99, {}, {})
+    labels = judged(wrong)
     group = CopyGroup((photo("test/cats/a"), photo("train/cats/b")), 1.0)
     assert left_out(result_of(group, labels=labels)) == ["test/cats/a"]
 
 
 def test_with_many_classes_a_stray_looks_like_none_of_them() -> None:
-    judged = LabelCheck((), (), 1.0, {}, {"stray_likeness": 0.2})
-    kinds = kinds_of(result_of(class_names=("a", "b", "c"), labels=judged))
+    labels = LabelCheck((), (), 1.0, {"stray_likeness": 0.2})
+    kinds = kinds_of(result_of(class_names=("a", "b", "c"), labels=labels))
     assert "photos that look like none of them" in [kind.title for kind in kinds]
 
 
 def test_what_was_not_looked_for_is_not_called_absent() -> None:
     of_labels, of_strays = {"labels", "doubtful"}, {"strays", "unusual"}
-    few = LabelCheck((), (), 1.0, {}, {})
+    few = judged()
     for labels, absent in ((None, of_labels | of_strays), (few, of_strays)):
         told = {kind.key for kind in kinds_of(result_of(labels=labels))}
         assert told & (of_labels | of_strays) == (of_labels | of_strays) - absent

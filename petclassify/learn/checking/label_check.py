@@ -36,12 +36,13 @@ from petclassify.images.check import FAR_OUT, low_fence
 from petclassify.learn.data.splits import Folds
 from petclassify.learn.head.calibration import fit_calibration
 from petclassify.learn.head.familiarity import MAX_FITTED_PHOTOS, spread_over_classes
-from petclassify.report.check_result import SURE_OF_CLASS, LabelCheck, LabelFinding, Stray
+from petclassify.report.check_result import LabelCheck, LabelFinding, Stray
 
 NEIGHBOURS = 10
 _OUTSIDE = 1.5  # widths of the middle half; worth a look
 MIN_PHOTOS = 50  # for a fence to mean anything
 _ROWS = 1024
+_SURE_OF_CLASS = 0.9  # a probability from which on a photo is said to be of a class
 
 
 def judge_labels(
@@ -68,10 +69,6 @@ def judge_labels(
         find_label_errors(names, labels, probabilities, class_names),
         strays,
         float(np.mean(likely == labels)),
-        {
-            name: (class_names[label], float(probabilities[place, label]))
-            for place, (name, label) in enumerate(zip(names, likely, strict=True))
-        },
         thresholds,
     )
 
@@ -96,7 +93,7 @@ def find_label_errors(
             class_names[labels[place]],
             class_names[likely[place]],
             float(probabilities[place, likely[place]]),
-            sure=bool(wrong[place] and probabilities[place, likely[place]] >= SURE_OF_CLASS),
+            sure=bool(wrong[place] and probabilities[place, likely[place]] >= _SURE_OF_CLASS),
         )
         for place in rank_labels(labels, probabilities)
         if likely[place] != labels[place]
