@@ -35,6 +35,7 @@ from petclassify.learn.tuning.batches import chunks
 from petclassify.learn.tuning.finetune import FineTuned
 from petclassify.learn.tuning.views import Views, plain_views
 from petclassify.report.metrics import Metrics, measure, photo_losses
+from petclassify.runtime.model_info import largest_probability
 
 log = logging.getLogger(__name__)
 
@@ -202,12 +203,17 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
             _tell_that_the_head_ships("loss once calibrated", *losses)
             return frozen
     log.info("epoch %d ships: the least validation loss. Calibrated from here on", best.number)
+    calibration = fit_calibration(best.logits[of_val], labels)
     if len(labels) < ENOUGH_JUDGES:
-        log.warning("only %d validation photos chose it, which is little to go by", len(labels))
+        log.warning(
+            "only %d validation photos chose and calibrated it, which is little to go by: it says "
+            "%.1f %% at most",
+            *(len(labels), 100 * largest_probability(calibration.doubt, best.logits.shape[1])),
+        )
     return Candidate(
         extractor=best.extractor,
         head=best.head,
-        calibration=fit_calibration(best.logits[of_val], labels),
+        calibration=calibration,
         is_tuned=True,
         members=best.members,
         logits=best.logits,

@@ -85,8 +85,8 @@ def tell_copies(digests: Sequence[object]) -> Iterator[str]:
     """Say of judged photos, by their digests, that some of them are copies of others."""
     if copies := len(digests) - len({*digests}):
         yield (
-            f"Of the judged photos {copies:,} are copies of others and count again, so that the "
-            "ranges are too narrow."
+            f"Of the judged photos {copies:,} {'is a copy' if copies == 1 else 'are copies'} of "
+            "others and count again: they show less than so many photos would."
         )
 
 

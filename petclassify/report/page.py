@@ -38,7 +38,7 @@ from petclassify.report.training_words import training_in_words
 from petclassify.report.verdict import MIN_ACCURACY, HeldOut, reach_verdict, speaks_for_others
 from petclassify.runtime.explain import Explainer, Explanation
 from petclassify.runtime.model_file import model_name
-from petclassify.runtime.model_info import ModelInfo
+from petclassify.runtime.model_info import ModelInfo, largest_probability
 
 SHOWN_PHOTOS = 12  # of a kind
 SHOWN_CLASSES = 12  # in a confusion matrix; of more, the commonest confusions are listed
@@ -175,6 +175,7 @@ def render_report(report: Report) -> bytes:
         report=report,
         metrics=metrics,
         before=before,
+        largest_probability=largest_probability(report.info.doubt, len(report.info.class_names)),
         verdict=reach_verdict(judged, report.held_out, report.findings, report.learned_from),
         min_accuracy=MIN_ACCURACY,
         shows_ranges=speaks_for_others(judged, report.learned_from),

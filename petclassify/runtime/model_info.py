@@ -123,3 +123,8 @@ def _check_writable(said: object) -> None:
         json.dumps(said, ensure_ascii=False, allow_nan=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError) as error:
         raise ModelError(f"its metadata cannot be handed on ({error})") from error
+
+
+def largest_probability(doubt: float, num_classes: int) -> float:
+    """What a calibration with this doubt never passes, see `learn.head.calibration`."""
+    return 1 - doubt + doubt / num_classes

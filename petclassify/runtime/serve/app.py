@@ -175,7 +175,7 @@ def _packaged(name: str) -> bytes:
 
 
 _FORM = "application/x-www-form-urlencoded"  # what curl says of any --data
-_OF_CURL = " (curl -d changes bytes: if it was sent so, use --data-binary)"
+_OF_CURL = " (with curl, send the file's own bytes: --data-binary @FILE)"
 _OF_PARTS = " (here the body is one photo, without parts)"
 
 
