@@ -292,6 +292,13 @@ def test_calibration_is_said_to_be_of_other_photos_only_where_it_is(held_out: He
     assert ("fitted on other photos" in text) == (held_out == HeldOut.TEST)
 
 
+@pytest.mark.parametrize(("doubt", "told"), [(0.05, True), (0.002, False)])
+def test_a_network_that_may_never_be_sure_says_so(doubt: float, told: bool) -> None:
+    given = report(judged(490, 10), command="petclassify evaluate later")
+    page = render_report(replace(given, info=replace(given.info, doubt=doubt)))
+    assert (b"it says 97.5 % at most" in page) == told
+
+
 def test_many_classes_show_the_commonest_confusions() -> None:
     names = tuple(f"kind {number}" for number in range(40))
     text = page_of(judged(780, 20, names)).text

@@ -91,7 +91,7 @@ def _quantise(model: onnx.ModelProto, pixels: Pixels) -> onnx.ModelProto:
         if cosine >= MIN_COSINE:
             break
     if cosine < MIN_COSINE:
-        log.info("int8: so much is not reached; whether it is good enough, its answers say")
+        log.info("int8: none came that near; its answers on real photos decide")
     return _as_model_file(quantised, model, features)
 
 

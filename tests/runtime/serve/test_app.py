@@ -182,9 +182,10 @@ def test_unknown_paths_and_methods_are_refused_in_json(server: Client) -> None:
 
 def test_a_photo_that_curl_spoilt_says_how_to_send_it(server: Client, photo: bytes) -> None:
     spoilt = photo.replace(b"\n", b"").replace(b"\r", b"")[:200]
-    answer = server.ask("/predict", spoilt, content_type="application/x-www-form-urlencoded")
-    assert answer.status == 422
-    assert "use --data-binary" in answer.json["error"]["message"]
+    for body, status in ((spoilt, 422), (b"photo.jpg", 415)):  # curl -d @FILE; --data-binary FILE
+        answer = server.ask("/predict", body, content_type="application/x-www-form-urlencoded")
+        assert answer.status == status
+        assert "--data-binary @FILE" in answer.json["error"]["message"]
 
 
 def test_the_model_describes_itself(server: Client) -> None:
