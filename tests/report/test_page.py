@@ -296,7 +296,7 @@ def test_calibration_is_said_to_be_of_other_photos_only_where_it_is(held_out: He
 def test_a_network_that_may_never_be_sure_says_so(doubt: float, told: bool) -> None:
     given = report(judged(490, 10), command="petclassify evaluate later")
     page = render_report(replace(given, info=replace(given.info, doubt=doubt)))
-    assert (b"it says 97.5 % at most" in page) == told
+    assert (b"it says 97.5&nbsp;% at most" in page) == told
 
 
 def test_many_classes_show_the_commonest_confusions() -> None:
