@@ -206,8 +206,8 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
     calibration = fit_calibration(best.logits[of_val], labels)
     if len(labels) < ENOUGH_JUDGES:
         log.warning(
-            "only %d validation photos chose and calibrated it, which is little to go by: it says "
-            "%.1f %% at most",
+            "only %d validation photos chose and calibrated it, which is little to go by: none of "
+            "its probabilities will pass %.1f %%",
             *(len(labels), 100 * largest_probability(calibration.doubt, best.logits.shape[1])),
         )
     return Candidate(
