@@ -212,6 +212,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
         kind, message = HTTPStatus(status).name.lower(), error.detail
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             message = f"{path} takes {headers.get('Allow', 'POST')}"
+        elif status == HTTPStatus.NOT_FOUND:
+            message = "nothing is here; /openapi.json lists what is where"
     elif isinstance(error, ModelError):
         status, kind, message, headers = 500, "model", str(error), {}
     elif isinstance(error, EnvironmentFault):

@@ -171,6 +171,7 @@ def test_unknown_paths_and_methods_are_refused_in_json(server: Client) -> None:
     ):
         answer = server.ask(path)
         assert (answer.status, answer.json["error"]["kind"]) == (404, "not_found"), path
+        assert "/openapi.json" in answer.json["error"]["message"]
     refused = server.ask("/predict")
     assert (refused.status, refused.headers["allow"]) == (405, "POST")
     assert refused.json["error"]["message"] == "/predict takes POST"
