@@ -202,7 +202,13 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
         if losses[0] >= losses[1]:
             _tell_that_the_head_ships("loss once calibrated", *losses)
             return frozen
-    log.info("epoch %d ships: the least validation loss. Calibrated from here on", best.number)
+        log.info(
+            "epoch %d ships: once calibrated, its validation loss is %.5f, that of the head alone "
+            "%.5f",
+            *(best.number, *losses),
+        )
+    else:
+        log.info("epoch %d ships: the least validation loss. Calibrated from here on", best.number)
     calibration = fit_calibration(best.logits[of_val], labels)
     if len(labels) < ENOUGH_JUDGES:
         log.warning(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from petclassify.images.findings import CopyGroup
-from petclassify.report.check_result import CheckResult, LabelFinding, Stray
+from petclassify.report.check_result import CheckResult, LabelCheck, LabelFinding, Stray
 
 Layout = Literal["photos", "groups", "lines"]
 
@@ -93,7 +93,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
         Kind(
             "strays",
             f"photos that look like {neither}",
-            "Far from all other photos. Often no photo of any class, or one taken very "
+            f"{_unlike(labels, 'stray_likeness')} Often no photo of any class, or one taken very "
             "differently.",
             "photos",
             _of_strays(result.strays(sure=True), f"looks like {neither}"),
@@ -109,8 +109,7 @@ def kinds_of(result: CheckResult) -> list[Kind]:
         Kind(
             "unusual",
             "unusual photos",
-            "Unusual among the photos here, though not far out. The list to exclude leaves them "
-            "in.",
+            f"{_unlike(labels, 'stray_worth_a_look')} The list to exclude leaves them in.",
             "photos",
             _of_strays(result.strays(sure=False), "unlike the others"),
         ),
@@ -152,6 +151,11 @@ def _of_labels(findings: Iterable[LabelFinding]) -> tuple[Finding, ...]:
         )
         for one in findings
     )
+
+
+def _unlike(labels: LabelCheck | None, fence: str) -> str:
+    least = labels.thresholds.get(fence, 0.0) if labels else 0.0
+    return f"Less than {least:.2f} like the ten photos most like it, where an equal one has 1."
 
 
 def _of_strays(strays: Iterable[Stray], says: str) -> tuple[Finding, ...]:

@@ -84,9 +84,10 @@ def _tell_learned_from(count: int | None) -> Iterator[str]:
 def tell_copies(digests: Sequence[object]) -> Iterator[str]:
     """Say of judged photos, by their digests, that some of them are copies of others."""
     if copies := len(digests) - len({*digests}):
+        are = "is a copy of another and counts" if copies == 1 else "are copies of others and count"
         yield (
-            f"Of the judged photos {copies:,} {'is a copy' if copies == 1 else 'are copies'} of "
-            "others and count again: they show less than so many photos would."
+            f"{copies:,} of the judged photos {are} again: the figures rest on "
+            f"{len({*digests}):,} different ones."
         )
 
 

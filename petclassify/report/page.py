@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from petclassify.arrays import Probabilities
 from petclassify.errors import ImageError, ModelError, NoActivationMapsError, UsageError
@@ -192,7 +191,7 @@ def render_report(report: Report) -> bytes:
             reliability(raw, judged.labels), reliability(judged.probabilities, judged.labels)
         ),
         coverage=draw_coverage(coverage, float(known.mean()), known_accuracy),
-        coverages=_coverage_rows(judged, coverage),
+        coverages=_coverage_rows(judged),
         num_mistakes=len(mistakes),
         mistakes=[_show(report, place) for place in mistakes[:SHOWN_PHOTOS]],
         strangers=[_show(report, place) for place in strangers],
@@ -219,19 +218,19 @@ def _class_intervals(metrics: Metrics) -> dict[str, tuple[float, float] | None]:
     }
 
 
-def _coverage_rows(
-    judged: Judged, accuracy: NDArray[np.float64]
-) -> list[tuple[float, float, float]]:
+def _coverage_rows(judged: Judged) -> list[tuple[float, float, float]]:
     """Share answered, the least probability that is answered then, accuracy on these.
 
-    The probability is rounded down: a program that answers from it on must not leave these out.
+    A row is true of the probability as it is printed: of photos with equal ones, all are answered.
     """
-    surest = np.sort(judged.probabilities.max(axis=1))[::-1]
+    sureness = judged.probabilities.max(axis=1)
+    surest = np.sort(sureness)[::-1]
     places = [max(1, round(share * len(surest))) - 1 for share in COVERAGES]
-    return [
-        (share, math.floor(10_000 * surest[place]) / 10_000, float(accuracy[place]))
-        for share, place in zip(COVERAGES, places, strict=True)
-    ]
+    rows = []
+    for least in sorted({math.floor(10_000 * surest[place]) / 10_000 for place in places}):
+        answered = sureness >= least
+        rows.append((float(answered.mean()), least, float(judged.right[answered].mean())))
+    return rows
 
 
 def _show(report: Report, place: int) -> _Shown:

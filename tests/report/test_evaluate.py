@@ -63,7 +63,7 @@ def test_copies_among_the_judged_photos_are_told_of(
     later = copied(drawn_pets)
     for number in range(3):
         shutil.copy(sorted((later / "cats").iterdir())[0], later / "cats" / f"again {number}.jpg")
-    said = "Of the judged photos 3 are copies of others and count again"
+    said = "3 of the judged photos are copies of others and count again"
     assert said in petclassify("evaluate", later, "--model", drawn_run).out
     assert said in Path("run-on-copy-of-pets.html").read_text()
     assert "are copies" not in petclassify("evaluate", drawn_pets, "--model", drawn_run).out

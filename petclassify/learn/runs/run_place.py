@@ -63,7 +63,10 @@ def place_to_resume(out: Path | None, default_name: str, asked: dict[str, Any]) 
     """
     path = out or _last_numbered(default_name)
     if path is None or not path.exists() or (path.is_dir() and is_free(path)):
-        log.info("nothing to resume at %s: a new run starts", path or RUNS / default_name)
+        place = path or RUNS / default_name
+        log.info(
+            "%s: no epoch was finished there; a new run starts, from the cached features", place
+        )
         with new_place(path, default_name) as made:
             yield made
         return

@@ -94,4 +94,4 @@ def test_copies_among_the_judged_photos_are_counted(tmp_path: Path) -> None:
     logits = np.array([[5.0, 0.0], [0.0, 5.0]])[[member.label for member in members]]
     shipped = Candidate(extractor, head, UNCALIBRATED, False, list(members), logits)
     said = list(describe_data(dataset, shipped, ()))
-    assert [one for one in said if one.startswith("Of the judged photos 2 are copies")]
+    assert [one for one in said if one.startswith("2 of the judged photos are copies of others")]

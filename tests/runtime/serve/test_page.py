@@ -136,7 +136,7 @@ def test_a_familiarity_close_to_the_threshold_agrees_with_the_verdict(
     hand_over(page, {"cat.jpg": cat.read_bytes()})
     expect(page.locator(".card .label")).to_have_text(verdict)
     shown = page.locator(".card .familiarity").text_content() or ""
-    found = re.fullmatch(r"Familiarity (\d+) % \(known from (\d+) % on\)", shown)
+    found = re.fullmatch(r"Familiarity (\d+)\s% \(known from (\d+)\s% on\)", shown)
     assert found is not None
     assert (int(found[1]) >= int(found[2])) == (verdict == "cats")
 

@@ -291,7 +291,7 @@ function clear() {
 function familiarity(said) {
   const least = model ? Math.ceil(100 * model.known_threshold) : 0;
   const found = Math.max(Math.floor(100 * said.familiarity), said.known ? least : 0);
-  return `Familiarity ${found} %` + (model ? ` (known from ${least} % on)` : "");
+  return `Familiarity ${found}\u00a0%` + (model ? ` (known from ${least}\u00a0% on)` : "");
 }
 
 function percent(share) {
