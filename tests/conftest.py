@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from petclassify.images.drawn_pets import draw_pets
 from tests import reliability
@@ -36,6 +37,19 @@ def catsdogs() -> Path:
     if not REAL_PHOTOS.is_dir():
         pytest.skip("needs the real photos in ../shared/data, which are not here")
     return REAL_PHOTOS
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The chromium of this machine, driven by playwright."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs chromium, which is not here")
+    expect.set_options(timeout=30_000)  # tests share the cores
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -368,6 +368,7 @@ def test_demo_goes_the_whole_way(
     assert len(list(Path("data/drawn-pets").rglob("*.jpg"))) == 200
     assert Path("models/latest/model.onnx").is_file()
     assert "report.html" in done.out
+    assert len([line for line in done.out.splitlines() if "data/new-drawn-pets/" in line]) == 4
     assert "petclassify train DIR" in done.out
     page = Path("models/latest/report.html").read_text()
     assert "<pre>petclassify train data/drawn-pets</pre>" in page  # the line that goes on, too

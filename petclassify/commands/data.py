@@ -177,3 +177,4 @@ def preview(
 
     run(read_index(located(data, data_root)), augmentation, image_size or 224, seed, out)
     show([str(out)])
+    typer.echo("a row a photo: first as it is predicted, then as training may change it", err=True)

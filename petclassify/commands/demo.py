@@ -24,7 +24,7 @@ def demo(
         Path, typer.Option("--data", rich_help_panel=DATA, help="Where the drawn pets go.")
     ] = Path("data/drawn-pets"),
 ) -> None:
-    """Draw pets, train on them, and predict: the whole way, offline.
+    """Draw pets, train on them, predict new ones: the whole way, offline.
 
     It takes about a minute. Where models/latest names a run already, it stays so.
 
@@ -33,22 +33,23 @@ def demo(
 
     """
     from petclassify.images.drawn_pets import draw_pets
-    from petclassify.images.walk import walk_images
     from petclassify.runtime.model_file import LATEST
 
-    if not folder.is_dir() or not any(folder.iterdir()):
-        show([f"$ petclassify data draw {folder}"])
-        draw_pets(folder, count=200, seed=0)
+    new = folder.with_name(f"new-{folder.resolve().name}")
+    for place, count, seed in ((folder, 200, 0), (new, 4, 1)):
+        if not place.is_dir() or not any(place.iterdir()):
+            options = "" if place == folder else f" --count {count} --seed {seed}"
+            show([f"$ petclassify data draw {shlex.quote(str(place))}{options}"])
+            draw_pets(place, count=count, seed=seed)
     command = shlex.join(["petclassify", "train", str(folder)])
     show([f"$ {command}"])
     require_extra("train", TRAIN_MODULES)
     has_latest = Path("models", LATEST).is_symlink() or Path("models", LATEST).exists()
     result = run_training(TrainConfig(folder), command, becomes_latest=not has_latest)
-    example = str(next(walk_images(folder)))
     model = result.run if result is not None and has_latest else None
-    arguments = [example] if model is None else [example, "--model", str(model)]
+    arguments = [str(new)] if model is None else [str(new), "--model", str(model)]
     show(["", f"$ {shlex.join(['petclassify', 'predict', *arguments])}"])
-    predict([example], model)
+    predict([str(new)], model)
     typer.echo(
         "\nNow with your own photos, in folders named after what they show:\n"
         "  petclassify train DIR       where DIR/<class>/<image>.jpg\n"

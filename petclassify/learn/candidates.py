@@ -177,7 +177,15 @@ def clustered(dataset: Dataset) -> list[Member]:
     return [members[place] for place in spread_over_classes(labels, MAX_FITTED_PHOTOS)]
 
 
-def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | None) -> Candidate:
+@dataclass(frozen=True)
+class Choice:
+    """What ships, and in words why not the other; none where there was no other."""
+
+    shipped: Candidate
+    why: str = ""
+
+
+def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | None) -> Choice:
     """Take the fine-tuned network if it beat the head that it started from, on val.
 
     Both calibrated, as they would ship: before that, a head may lose by its sureness alone.
@@ -188,35 +196,37 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
         start: (N, classes), what the head that it started from says of val; None likewise.
 
     """
-    if tuned is None or tuned.best is None:
-        assert frozen is not None, "from random weights, the first epoch is better than none"
-        if tuned is not None:
-            head_loss, *epochs = tuned.state.val_losses
-            _tell_that_the_head_ships("loss", min(epochs), head_loss)
-        return frozen
+    if tuned is None:
+        assert frozen is not None, "random weights are always tuned"
+        return Choice(frozen)
     best = tuned.best
+    if best is None:
+        assert frozen is not None, "from random weights, the first epoch is better than none"
+        head_loss, *epochs = tuned.state.val_losses
+        return _head_ships(frozen, "", min(epochs), head_loss)
     of_val = [member.split == "val" for member in best.members]
     labels = np.array([member.label for member in best.members])[of_val]
     if frozen is not None and start is not None:
-        losses = [_calibrated_loss(logits, labels) for logits in (best.logits[of_val], start)]
-        if losses[0] >= losses[1]:
-            _tell_that_the_head_ships("loss once calibrated", *losses)
-            return frozen
-        log.info(
-            "epoch %d ships: once calibrated, its validation loss is %.5f, that of the head alone "
-            "%.5f",
-            *(best.number, *losses),
+        loss, head_loss = (
+            _calibrated_loss(logits, labels) for logits in (best.logits[of_val], start)
+        )
+        if loss >= head_loss:
+            return _head_ships(frozen, "once calibrated, ", loss, head_loss)
+        why = (
+            f"epoch {best.number} ships: once calibrated, its validation loss is {loss:.5f}, that "
+            f"of the head alone {head_loss:.5f}"
         )
     else:
-        log.info("epoch %d ships: the least validation loss. Calibrated from here on", best.number)
+        why = f"epoch {best.number} ships: the least validation loss"
+    log.info("%s. Calibrated from here on", why)
     calibration = fit_calibration(best.logits[of_val], labels)
     if len(labels) < ENOUGH_JUDGES:
         log.warning(
             "only %d validation photos chose and calibrated it, which is little to go by: none of "
-            "its probabilities will pass %.1f %%",
+            "its probabilities will pass %.2f %%",
             *(len(labels), 100 * largest_probability(calibration.doubt, best.logits.shape[1])),
         )
-    return Candidate(
+    shipped = Candidate(
         extractor=best.extractor,
         head=best.head,
         calibration=calibration,
@@ -224,6 +234,7 @@ def choose(frozen: Candidate | None, tuned: FineTuned | None, start: Logits | No
         members=best.members,
         logits=best.logits,
     )
+    return Choice(shipped, why)
 
 
 def _calibrated_loss(logits: Logits, labels: Labels) -> float:
@@ -231,9 +242,10 @@ def _calibrated_loss(logits: Logits, labels: Labels) -> float:
     return float(photo_losses(probabilities, labels).mean())
 
 
-def _tell_that_the_head_ships(measure: str, loss: float, head_loss: float) -> None:
-    log.info(
-        "fine-tuning did not beat the frozen head on validation (%s %.5f, the head's %.5f): "
-        "the head's model ships",
-        *(measure, loss, head_loss),
+def _head_ships(frozen: Candidate, when: str, loss: float, head_loss: float) -> Choice:
+    why = (
+        f"fine-tuning did not beat the frozen head: {when}its validation loss is {loss:.5f}, that "
+        f"of the head {head_loss:.5f}, so the head ships"
     )
+    log.info("%s", why)
+    return Choice(frozen, why)

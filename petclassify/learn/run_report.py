@@ -52,7 +52,9 @@ def write_run_report(
     judged_by = BY_MODEL_FILE
     if frozen is not None and not shipped.is_tuned:
         judged = _judged_by_features(shipped, dataset, split, frozen, familiarity)
-        judged_by = f"features that {frozen.cache.engine} computed; the model file computes in fp32"
+        judged_by = (
+            f"the features of training, by {frozen.cache.engine}; the model file computes in fp32"
+        )
     else:
         samples = [Sample(member.path, member.label) for member in dataset.of(split)]
         judged, _ = judge(classifier, samples, dataset.root)

@@ -26,6 +26,7 @@ from petclassify.images.read_only import require_outside
 from petclassify.learn.backbones.backbone import Backbone, load_backbone, random_backbone
 from petclassify.learn.candidates import (
     Candidate,
+    Choice,
     choose,
     familiarity_of,
     frozen_candidate,
@@ -117,11 +118,11 @@ class _Means:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """What the fits found, and the candidate that ships."""
+    """What the fits found, and what of it ships."""
 
     search: HeadSearch | None
     tuned: FineTuned | None
-    shipped: Candidate
+    choice: Choice
 
 
 def _train_into(
@@ -132,7 +133,7 @@ def _train_into(
         dataset = read_and_split(dataset, config, backbone, frozen, folder.tell_data)
         folder.require_its_photos(dataset)
     fitted = _fit(folder, dataset, means, watch)
-    shipped = fitted.shipped
+    shipped = fitted.choice.shipped
     with watch.stage("familiarity"):
         familiarity = familiarity_of(shipped, dataset, frozen, backbone.resize, config.seed)
     metrics = shipped.metrics(dataset.class_names)
@@ -180,7 +181,8 @@ def _fit(folder: RunFolder, dataset: Dataset, means: _Means, watch: Stopwatch) -
 
 def _write_files(folder: RunFolder, dataset: Dataset, means: _Means, fitted: _Fitted) -> None:
     folder.reopen()
-    search, tuned, shipped = fitted.search, fitted.tuned, fitted.shipped
+    search, tuned, choice = fitted.search, fitted.tuned, fitted.choice
+    shipped = choice.shipped
     engine = None if means.frozen is None else means.frozen.cache.engine
     facts = resolved(means.config, folder.path, means.backbone, engine, search, tuned, shipped)
     folder.write_json("config.json", facts)
@@ -188,7 +190,7 @@ def _write_files(folder: RunFolder, dataset: Dataset, means: _Means, fitted: _Fi
     folder.write_photos(dataset)
     folder.write_history(search, () if tuned is None else tuned.state.epochs)
     state = None if tuned is None else tuned.state
-    folder.draw_curves(search, state, fit_ships=shipped.is_tuned)
+    folder.draw_curves(search, state, choice.why, fit_ships=shipped.is_tuned)
     folder.write_predictions(dataset, shipped.members, shipped.probabilities)
 
 

@@ -144,7 +144,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     bubbles.set_ylabel("validation accuracy, %")
     bubbles.margins(0.15)
     bubbles.set_ylim(top=min(bubbles.get_ylim()[1], 101.0))
-    curves.set_xlabel("epoch")
+    curves.set_xlabel("epoch (that of the least validation loss ships)")
     curves.set_ylabel("validation accuracy, %")
     curves.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes in (bubbles, curves):

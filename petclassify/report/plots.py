@@ -92,7 +92,7 @@ def draw_epochs(
     loss.plot(numbers, [e.val_loss for e in epochs], "o-", color=VAL_COLOUR, label="validation")
     if math.isfinite(start_loss):
         loss.axhline(start_loss, color=VAL_COLOUR, linestyle=":", label="frozen head, validation")
-    loss.set_ylabel("log loss")
+    loss.set_ylabel("log loss, before calibration")
     losses = [loss for e in epochs for loss in (e.train_loss, e.val_loss)]
     if max(losses) > 10 * min(losses):
         loss.set_yscale("log")
@@ -114,7 +114,6 @@ def draw_epochs(
         axes.spines[["top", "right"]].set_visible(False)
     _end_at_all(accuracy)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    title = title if ships else f"{title}: did not beat the frozen head, which ships"
     figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
     figure.savefig(path, dpi=120, format="png")
 
@@ -173,5 +172,5 @@ def draw_preview(rows: Sequence[PreviewRow], path: Path) -> None:
         name = row.class_name.encode("utf-8", "replace").decode()
         grid[place][0].set_ylabel(name, parse_math=False)
     grid[0][0].set_title("as predicted", fontsize=10)
-    grid[0][1].set_title("changed at random", fontsize=10, loc="left")
+    grid[0][1].set_title("changed at random, each time anew", fontsize=10, loc="left")
     figure.savefig(path, dpi=100, format="png", metadata={SIGNED_AS: PREVIEW_SOFTWARE})

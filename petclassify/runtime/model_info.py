@@ -126,5 +126,8 @@ def _check_writable(said: object) -> None:
 
 
 def largest_probability(doubt: float, num_classes: int) -> float:
-    """What a calibration with this doubt never passes, see `learn.head.calibration`."""
-    return 1 - doubt + doubt / num_classes
+    """What a calibration with this doubt never passes, see `learn.head.calibration`.
+
+    Rounded as it is told, so that every place tells the same.
+    """
+    return round(1 - doubt + doubt / num_classes, 4)

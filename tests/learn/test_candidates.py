@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,5 +48,7 @@ def test_the_tuned_network_ships_if_it_beats_the_head_as_both_would_ship(
     best = BestEpoch(1, extractor, head, members, np.stack([-margins, margins], axis=1))
     state = FitState((), (), math.inf, "fp32", None, "", {}, {}, {}, {})
     frozen = Candidate(extractor, head, UNCALIBRATED, False, members, start)
-    shipped = choose(frozen, FineTuned(state, 0.1, 0.0, best), start)
-    assert shipped.is_tuned == is_tuned
+    choice = choose(frozen, FineTuned(state, 0.1, 0.0, best), start)
+    assert choice.shipped.is_tuned == is_tuned
+    loss, head_loss = map(float, re.findall(r"0\.\d{5}", choice.why))
+    assert (loss < head_loss) == is_tuned

@@ -87,7 +87,7 @@ def test_the_report_tells_of_calibration_what_metrics_json_does(drawn_run: Path)
 def test_the_report_says_what_its_figures_were_computed_by(drawn_run: Path) -> None:
     engine = json.loads((drawn_run / "config.json").read_text())["engine"]
     page = (drawn_run / "report.html").read_text()
-    assert f"features that {engine} computed; the model file computes in fp32" in page
+    assert f"the features of training, by {engine}; the model file computes in fp32" in page
 
 
 def test_the_configuration_says_what_was_done(drawn_run: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 from scipy.stats import fisher_exact
 
 from petclassify.config import Resize
@@ -23,6 +24,7 @@ from petclassify.runtime.model_info import ModelInfo
 from tests.conftest import Outcome
 
 Run = Callable[..., Outcome]
+A4_WIDTH = 718  # pixels, without the margins that chromium leaves
 
 
 def judged(
@@ -296,7 +298,7 @@ def test_calibration_is_said_to_be_of_other_photos_only_where_it_is(held_out: He
 def test_a_network_that_may_never_be_sure_says_so(doubt: float, told: bool) -> None:
     given = report(judged(490, 10), command="petclassify evaluate later")
     page = render_report(replace(given, info=replace(given.info, doubt=doubt)))
-    assert (b"it says 97.5&nbsp;% at most" in page) == told
+    assert (b"it says 97.50&nbsp;% at most" in page) == told
 
 
 def test_many_classes_show_the_commonest_confusions() -> None:
@@ -409,3 +411,22 @@ def test_what_was_said_before_calibration_is_not_guessed_where_it_is_known() -> 
     row = f"before calibration {told.log_loss:.4f} {told.ece:.4f}"
     assert row in page_of(photos, info=info, uncalibrated=before).text
     assert row not in page_of(photos, info=info).text
+
+
+def test_on_paper_nothing_of_a_run_s_report_is_cut_off(browser: Browser, drawn_run: Path) -> None:
+    page = browser.new_page(viewport={"width": A4_WIDTH, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto((drawn_run / "report.html").as_uri())
+    assert page.locator("img").count() > 1
+    assert page.evaluate("[...document.images].every((image) => image.complete)")
+    cut = """() => [...document.querySelectorAll("html, .wide, pre")]
+        .filter((box) => box.scrollWidth > box.clientWidth)
+        .map((box) => [box.scrollWidth, box.clientWidth, box.textContent.trim()])"""
+    assert page.evaluate(cut) == []
+    page.close()
+
+
+def test_a_report_without_a_command_shows_no_empty_box() -> None:
+    photos = judged(490, 10)
+    assert "pre" in page_of(photos).tags
+    assert "pre" not in Page(render_report(report(photos, command="")).decode()).tags

@@ -149,20 +149,22 @@ class RunFolder:
         self.write_csv("history.csv", columns, rows)
 
     def draw_curves(
-        self, search: HeadSearch | None, fit: FitState | None, *, fit_ships: bool
+        self, search: HeadSearch | None, fit: FitState | None, why: str, *, fit_ships: bool
     ) -> None:
         """Write curves.png: the epochs if there are any, else the head's search.
 
         Args:
             search: of the head, if there was one.
             fit: the state after the last epoch, if there was one.
-            fit_ships: whether its best epoch does.
+            why: its best epoch ships, or does not.
+            fit_ships: whether it does.
 
         """
         name = self.path.resolve().name
         with written_whole(self.curves) as temporary:
             if fit is not None:
-                draw_epochs(fit.epochs, fit.start_loss, name, temporary, ships=fit_ships)
+                title = f"{name}\n{why}"
+                draw_epochs(fit.epochs, fit.start_loss, title, temporary, ships=fit_ships)
             elif search is not None:
                 title = f"{name}: the head on frozen features"
                 draw_head_search(search.tried, search.strength, title, temporary)

@@ -250,7 +250,10 @@ def _start(task: FitTask, fit: Fit, arithmetic: Arithmetic, photos: str) -> FitS
         views = Views(plain_views(task.val.paths, task.resize), fit.opened.frozen, keep=False)
         logits = log_softmax(fit.logits(views, len(labels)), axis=1)
         loss = float(-np.mean(logits[np.arange(len(labels)), labels]))
-        log.info("fine-tuning starts from the head on train: val loss %.4f", loss)
+        log.info(
+            "fine-tuning starts from a head that saw no val photo: val loss %.4f, uncalibrated",
+            loss,
+        )
     average = copied(task.tensors()) if task.plan.ema else {}
     engine = task.network.engine
     return FitState(

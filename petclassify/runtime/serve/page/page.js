@@ -289,9 +289,10 @@ function clear() {
 
 // Rounded down, but never across what is known from.
 function familiarity(said) {
-  const least = model ? Math.ceil(100 * model.known_threshold) : 0;
-  const found = Math.max(Math.floor(100 * said.familiarity), said.known ? least : 0);
-  return `Familiarity ${found}\u00a0%` + (model ? ` (known from ${least}\u00a0% on)` : "");
+  const least = model ? Math.ceil(1000 * model.known_threshold) / 10 : 0;
+  const found = Math.max(Math.floor(1000 * said.familiarity) / 10, said.known ? least : 0);
+  const known = model ? ` (known from ${least.toFixed(1)}\u00a0% on)` : "";
+  return `Familiarity ${found.toFixed(1)}\u00a0%${known}`;
 }
 
 function percent(share) {
