@@ -150,6 +150,8 @@ def _prepare_process(debug: bool) -> None:
     prepare_streams()
     # A notebook's, which its commands inherit, may be unknown here; nothing is shown on a screen.
     os.environ["MPLBACKEND"] = "agg"
+    # timm imports torch's compiler, which makes sure of a folder for what it compiles: nothing.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", sys.prefix)
     handler = logging.StreamHandler()
     handler.setFormatter(Escaping())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)

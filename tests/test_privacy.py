@@ -35,11 +35,13 @@ assert "openvino" in sys.modules, "the engine that reports to its makers was not
 _TOLD_BY_CI = ("CI", "TF_BUILD", "JENKINS_URL")  # where OpenVINO's telemetry keeps still by itself
 
 
-def test_no_command_reaches_for_the_network_or_writes_below_home(
+def test_no_command_reaches_for_the_network_or_leaves_anything_below_home_or_tmpdir(
     tmp_path: Path, drawn_pets: Path
 ) -> None:
-    home, told, run = tmp_path / "home", tmp_path / "told", tmp_path / "run"
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
+    temporary.mkdir()
+    told, run = tmp_path / "told", tmp_path / "run"
     commands: list[list[str | Path]] = [
         ["data", "check", drawn_pets, "--image-size", "64"],
         ["train", drawn_pets, "--image-size", "64", "--out", run],
@@ -53,7 +55,8 @@ def test_no_command_reaches_for_the_network_or_writes_below_home(
     done = subprocess.run(
         [sys.executable, "-c", _AUDITED, told],
         input="".join(json.dumps([*map(str, command)]) + "\n" for command in commands),
-        env=environment | {"HOME": str(home), "PYTHONPATH": str(REPOSITORY)},
+        env=environment
+        | {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": str(REPOSITORY)},
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -63,3 +66,4 @@ def test_no_command_reaches_for_the_network_or_writes_below_home(
     assert told.read_text() == ""
     written = {path.relative_to(home).parts[:2] for path in home.rglob("*") if path.is_file()}
     assert written <= {(".cache", "petclassify"), (".cache", "matplotlib")}
+    assert [*temporary.iterdir()] == []
