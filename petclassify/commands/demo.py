@@ -24,7 +24,7 @@ def demo(
         Path, typer.Option("--data", rich_help_panel=DATA, help="Where the drawn pets go.")
     ] = Path("data/drawn-pets"),
 ) -> None:
-    """Draw pets, train on them, predict new ones: the whole way, offline.
+    """Draw pets, train on them, and predict: the whole way, offline.
 
     It takes about a minute. Where models/latest names a run already, it stays so.
 
@@ -35,21 +35,25 @@ def demo(
     from petclassify.images.drawn_pets import draw_pets
     from petclassify.runtime.model_file import LATEST
 
-    new = folder.with_name(f"new-{folder.resolve().name}")
-    for place, count, seed in ((folder, 200, 0), (new, 4, 1)):
-        if not place.is_dir() or not any(place.iterdir()):
-            options = "" if place == folder else f" --count {count} --seed {seed}"
-            show([f"$ petclassify data draw {shlex.quote(str(place))}{options}"])
-            draw_pets(place, count=count, seed=seed)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        show([f"$ petclassify data draw {folder}"])
+        draw_pets(folder, count=200, seed=0)
     command = shlex.join(["petclassify", "train", str(folder)])
     show([f"$ {command}"])
     require_extra("train", TRAIN_MODULES)
     has_latest = Path("models", LATEST).is_symlink() or Path("models", LATEST).exists()
     result = run_training(TrainConfig(folder), command, becomes_latest=not has_latest)
-    model = result.run if result is not None and has_latest else None
-    arguments = [str(new)] if model is None else [str(new), "--model", str(model)]
-    show(["", f"$ {shlex.join(['petclassify', 'predict', *arguments])}"])
-    predict([str(new)], model)
+    if result is None:  # one of several processes, of which the first goes on
+        return
+    from petclassify.learn.runs.run_folder import RunFolder
+
+    run = RunFolder(result.run)
+    example = str(folder / (run.photos_of("test") or run.photos_of("val"))[0])
+    model = result.run if has_latest else None
+    arguments = [example] if model is None else [example, "--model", str(model)]
+    predicting = shlex.join(["petclassify", "predict", *arguments])
+    show(["", f"$ {predicting}  # a photo that it did not learn from"])
+    predict([example], model)
     typer.echo(
         "\nNow with your own photos, in folders named after what they show:\n"
         "  petclassify train DIR       where DIR/<class>/<image>.jpg\n"

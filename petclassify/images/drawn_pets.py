@@ -116,6 +116,11 @@ def _refuse_taken(folder: Path) -> None:
                 f"{folder}: is not empty, and drawn pets do not mix with other files. "
                 "Name a new folder, or delete this one first"
             )
+        if folder.is_dir() and folder.samefile(os.curdir):
+            raise UsageError(
+                f"{folder}: is the folder that you are in, and a new one would take its place. "
+                "Name one within it"
+            )
 
 
 def _to_jpeg(picture: Image.Image) -> bytes:

@@ -54,6 +54,15 @@ def test_a_folder_with_anything_in_it_is_refused_and_left_untouched(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "notes.txt"]
 
 
+@pytest.mark.parametrize("way", [".", "../here"])
+def test_the_working_folder_is_not_replaced(tmp_path, monkeypatch, way):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match="is the folder that you are in"):
+        draw_pets(Path(way), 2, seed=0)
+    assert [*tmp_path.rglob("*")] == [Path.cwd()]
+
+
 @pytest.mark.parametrize("place", ["file", "file/pets"])
 def test_a_file_in_the_way_is_named(tmp_path, place):
     (tmp_path / "file").write_text("mine")
