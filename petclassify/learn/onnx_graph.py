@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -54,7 +56,7 @@ def to_onnx(
     buffer = io.BytesIO()
     names = [INPUT, *output_names]
     try:
-        with warnings.catch_warnings(), torch.inference_mode():
+        with warnings.catch_warnings(), torch.inference_mode(), _no_graph_shown():
             warnings.simplefilter("ignore")  # the tracer's own deprecation and constant notices
             torch.onnx.export(
                 static,
@@ -72,6 +74,21 @@ def to_onnx(
             "--backbone"
         ) from error
     return onnx.load_from_string(buffer.getvalue())
+
+
+@contextmanager
+def _no_graph_shown() -> Iterator[None]:
+    """Keep the tracer from printing all of a graph that fails, hundreds of lines, on stdout.
+
+    It should unless `verbose`, but takes its log to be on.
+    """
+    name = "_jit_onnx_log"
+    show = getattr(torch._C, name)
+    setattr(torch._C, name, lambda *_: None)
+    try:
+        yield
+    finally:
+        setattr(torch._C, name, show)
 
 
 def find_activations(model: onnx.ModelProto, head_weight: str) -> str | None:

@@ -41,6 +41,7 @@ from petclassify.learn.frozen.frozen_pass import FrozenPass
 from petclassify.learn.head.calibration import UNCALIBRATED
 from petclassify.learn.head.logistic import HeadSearch
 from petclassify.learn.network import TrainedModel, assemble, save_checkpoint
+from petclassify.learn.onnx_graph import to_onnx
 from petclassify.learn.reading import read_and_split
 from petclassify.learn.run_facts import asked, resolved, training_facts
 from petclassify.learn.run_report import write_run_report
@@ -224,7 +225,10 @@ def _load(config: TrainConfig) -> tuple[Backbone, FrozenPass | None]:
     """The backbone, and the pass of all photos through it, unless its weights are random."""
     name, window = config.backbone, config.image_size
     if config.weights == "none":
-        return random_backbone(name, window, config.seed), None
+        backbone = random_backbone(name, window, config.seed)
+        # What cannot be exported could not ship: say so before hours of training.
+        to_onnx(backbone.extractor, backbone.pixels_shape, ["features"])
+        return backbone, None
     backbone = load_backbone(name, config.weights, window)
     return backbone, FrozenPass(backbone, FeatureCache.open(cache_folder(config.cache), backbone))
 

@@ -63,7 +63,7 @@ def _group_numbers(network: nn.Module) -> Mapping[str, int]:
     if rule is None:
         raise UsageError(
             f"{type(network).__name__}: timm does not name its stages, so none can be opened. "
-            "Use another --backbone, or --unfreeze none"
+            "Use another --backbone, or, with pretrained weights, --unfreeze none"
         )
     numbers: Mapping[str, int] = group_parameters(network, rule, reverse=True)
     return numbers

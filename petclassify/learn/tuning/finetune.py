@@ -229,6 +229,7 @@ def _choose(config: TrainConfig, task: FitTask, opened: Opened, fabric: Fabric) 
         count = min(RACE_PHOTOS, len(task.train.paths))
         views = Views(plain_views(task.train.paths, task.resize), opened.frozen, keep=False)
         inputs = next(views.batches([range(count)]))
+        opened.train_mode()  # else LeViT and its kin keep from one step what the next needs anew
         return choose_arithmetic(config.precision, opened.module, inputs).name
 
     name = ""

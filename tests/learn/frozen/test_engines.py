@@ -124,7 +124,9 @@ def test_openvino_is_not_asked_where_it_would_count_processors_for_ever(
     assert "openvino-bf16" not in engines._builders(backbone.extractor, backbone.pixels_shape)
 
 
-def test_a_network_that_cannot_be_exported_is_refused_at_once(pixels: np.ndarray) -> None:
+def test_a_network_that_cannot_be_exported_is_refused_at_once(
+    pixels: np.ndarray, capfd: pytest.CaptureFixture[str]
+) -> None:
     class Unexportable(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             spectrum = torch.fft.rfft(images.float().mean(dim=(1, 2)))
@@ -132,6 +134,7 @@ def test_a_network_that_cannot_be_exported_is_refused_at_once(pixels: np.ndarray
 
     with pytest.raises(ModelError, match="cannot export this network"):
         engines.fastest_engine(Unexportable().eval(), pixels)
+    assert capfd.readouterr().out == ""
 
 
 def test_a_fast_but_wrong_engine_loses(

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from petclassify import Classifier
 from petclassify.config import FitConfig, Resize, TrainConfig
-from petclassify.errors import DataError, EnvironmentFault, UsageError
+from petclassify.errors import DataError, EnvironmentFault, ModelError, UsageError
 from petclassify.learn.export.export_run import export_run
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import TrainResult
@@ -103,6 +103,19 @@ def test_what_does_not_beat_the_head_does_not_ship(
     assert told["best_epoch"] is None
     assert told["ships"] is False
     assert "did not beat it and was thrown away" in (run / "report.html").read_text()
+
+
+def test_a_network_that_keeps_its_biases_is_trained_whole(fit: Fit) -> None:
+    """The race for the number format makes several steps before the first epoch does."""
+    levers = {"unfreeze": "all", "epochs": 1, "image_size": None}
+    run = fit(backbone="efficientvit_m0", weights="none", **levers).run
+    assert (run / "model.onnx").is_file()
+
+
+def test_what_cannot_be_exported_is_refused_before_it_is_trained(fit: Fit, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot export this network"):
+        fit(backbone="halonet26t", weights="none", unfreeze="all", image_size=None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_from_random_weights_needs_all_layers(drawn_pets: Path) -> None:
