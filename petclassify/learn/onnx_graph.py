@@ -69,9 +69,9 @@ def to_onnx(
                 dynamic_axes={name: {0: "N"} for name in names},
             )
     except Exception as error:  # the tracer raises whatever it stumbles over
+        reason = first_line(error).partition(". Please feel free")[0]  # to ask torch for support
         raise ModelError(
-            f"torch cannot export this network to ONNX ({first_line(error)}). Use another "
-            "--backbone"
+            f"torch cannot export this network to ONNX ({reason}). Use another --backbone"
         ) from error
     return onnx.load_from_string(buffer.getvalue())
 
