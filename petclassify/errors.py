@@ -51,6 +51,10 @@ class ModelError(PetclassifyError):
     exit_code = ExitCode.MODEL
 
 
+class UselessFeaturesError(ModelError):
+    """A backbone gives the same for every photo, or what is no number."""
+
+
 class NoActivationMapsError(ModelError):
     """A model file whose network makes no class activation maps. Gradients may show as much."""
 
@@ -62,7 +66,7 @@ class EnvironmentFault(PetclassifyError):
 
 
 class DivergedError(PetclassifyError):
-    """Training gave a loss that is not finite."""
+    """Training gave a loss that is not finite, or features that are of no use."""
 
     exit_code = ExitCode.DIVERGED
 

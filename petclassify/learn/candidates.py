@@ -15,6 +15,7 @@ import numpy as np
 
 from petclassify.arrays import Features, Labels, Logits, Probabilities
 from petclassify.config import Resize
+from petclassify.errors import DivergedError, UselessFeaturesError
 from petclassify.images.index import SPLITS, Split
 from petclassify.learn.backbones.backbone import FeatureExtractor
 from petclassify.learn.data.dataset import Dataset, Member
@@ -33,6 +34,7 @@ from petclassify.learn.head.logistic import Head, HeadSearch, fit_head, search_h
 from petclassify.learn.progress import track
 from petclassify.learn.tuning.batches import chunks
 from petclassify.learn.tuning.finetune import FineTuned
+from petclassify.learn.tuning.fit import LOWER_LR
 from petclassify.learn.tuning.views import Views, plain_views
 from petclassify.report.metrics import Metrics, measure, photo_losses
 from petclassify.runtime.model_info import largest_probability
@@ -124,7 +126,12 @@ def head_on_train(dataset: Dataset, frozen: FrozenPass, search: HeadSearch) -> H
 def familiarity_of(
     shipped: Candidate, dataset: Dataset, frozen: FrozenPass | None, resize: Resize, seed: int
 ) -> Familiarity:
-    """What the shipped network knows, see `learn.head.familiarity`."""
+    """What the shipped network knows, see `learn.head.familiarity`.
+
+    Raises:
+        DivergedError: it was trained until its features were of no use.
+
+    """
     if frozen is not None and not shipped.is_tuned:
         members = clustered(dataset)
         labels = np.array([member.label for member in members])
@@ -133,8 +140,14 @@ def familiarity_of(
         features = frozen.cache.get(digests, views=1)[:, 0]
         return fit_familiarity_by_folds(features, labels, folds, seed)
     engine = "torch-fp32" if frozen is None else frozen.cache.engine or "torch-fp32"
-    features, labels = _features_of(shipped.extractor, dataset.of("train"), resize, engine)
-    held_out, _ = _features_of(shipped.extractor, dataset.of("val"), resize, engine)
+    try:
+        features, labels = _features_of(shipped.extractor, dataset.of("train"), resize, engine)
+        held_out, _ = _features_of(shipped.extractor, dataset.of("val"), resize, engine)
+    except UselessFeaturesError as error:  # which they were not before
+        raise DivergedError(
+            "training diverged: the trained layers give features that are all zero or beyond all "
+            f"bounds. {LOWER_LR}"
+        ) from error
     return fit_familiarity(features, labels, held_out, seed)
 
 

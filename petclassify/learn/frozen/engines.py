@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from petclassify.arrays import Features, Pixels
-from petclassify.errors import ModelError, first_line
+from petclassify.errors import ModelError, UselessFeaturesError, first_line
 from petclassify.learn.onnx_graph import to_onnx
 from petclassify.runtime.model_file import INPUT
 
@@ -59,8 +59,8 @@ def fastest_engine(module: nn.Module, pixels: Pixels, prefer: str | None = None)
         prefer: the name of an engine chosen before, which is taken unraced if it is here.
 
     Raises:
-        ModelError: the weights give features that are not finite, or nothing but zeros, or the
-            module cannot be exported.
+        UselessFeaturesError: the weights give features that are not finite, or nothing but zeros.
+        ModelError: the module cannot be exported.
 
     """
     builders = _builders(module, pixels.shape[1:])
@@ -107,15 +107,20 @@ def _try(name: str, build: Callable[[], Forward], pixels: Pixels) -> _Tried | No
 
 
 def require_finite(features: Features) -> None:
-    """Raise ModelError for features that hold what is no number, or whose squares would be none."""
+    """Refuse features that hold what is no number, or whose squares would be none.
+
+    Raises:
+        UselessFeaturesError: they do.
+
+    """
     if not np.isfinite(features).all():
         raise _useless("not finite numbers")
     if np.abs(features).max() > _LARGEST:
         raise _useless(f"larger than {_LARGEST:g}")
 
 
-def _useless(what: str) -> ModelError:
-    return ModelError(
+def _useless(what: str) -> UselessFeaturesError:
+    return UselessFeaturesError(
         f"the backbone's weights give features that are {what}. Use other weights: "
         "--weights pretrained, or another FILE"
     )

@@ -46,6 +46,7 @@ from petclassify.report.history import Epoch
 
 log = logging.getLogger(__name__)
 
+LOWER_LR = "Train anew with a lower --lr, or with --clip-grad 1"
 _EVAL_BATCH_SIZE = 32
 
 
@@ -241,10 +242,7 @@ def _require_finite(loss: float, number: int, step: int | None) -> None:
     if not math.isfinite(loss):
         where = f"epoch {number}" if step is None else f"epoch {number}, step {step}"
         kept = "The state of the epoch before is kept in the run folder. " if number > 1 else ""
-        raise DivergedError(
-            f"training diverged: the loss is {loss} in {where}. {kept}Train anew with a lower "
-            "--lr, or with --clip-grad 1"
-        )
+        raise DivergedError(f"training diverged: the loss is {loss} in {where}. {kept}{LOWER_LR}")
 
 
 def _count(plan: FitConfig, number: int) -> str:

@@ -22,7 +22,13 @@ from safetensors.torch import load_file, save_file
 
 from petclassify import Classifier
 from petclassify.config import FitConfig, Resize, TrainConfig
-from petclassify.errors import DataError, EnvironmentFault, ModelError, UsageError
+from petclassify.errors import (
+    DataError,
+    DivergedError,
+    EnvironmentFault,
+    ModelError,
+    UsageError,
+)
 from petclassify.learn.export.export_run import export_run
 from petclassify.learn.preflight import check_request
 from petclassify.learn.train import TrainResult
@@ -110,6 +116,17 @@ def test_a_network_that_keeps_its_biases_is_trained_whole(fit: Fit) -> None:
     levers = {"unfreeze": "all", "epochs": 1, "image_size": None}
     run = fit(backbone="efficientvit_m0", weights="none", **levers).run
     assert (run / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "lr"), [("zoo/lenet5", 1e3), ("zoo/alexnet", 1.0)], ids=["large", "all zero"]
+)
+def test_layers_that_training_spoils_are_told_as_divergence(
+    fit: Fit, backbone: str, lr: float
+) -> None:
+    told = r"trained layers give features .* lower --lr"
+    with pytest.raises(DivergedError, match=told):
+        fit(backbone=backbone, weights="none", unfreeze="all", lr=lr, image_size=80)
 
 
 def test_what_cannot_be_exported_is_refused_before_it_is_trained(fit: Fit, tmp_path: Path) -> None:
