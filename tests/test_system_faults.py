@@ -210,22 +210,43 @@ def test_a_file_that_is_not_there_to_be_flushed_stays_a_bug(tmp_path: Path) -> N
     assert (tmp_path / "x").read_bytes() == b"whole"
 
 
-def test_nowhere_to_put_temporary_files_is_one_line(tmp_path: Path) -> None:
+_ASKS_FOR_A_TEMPORARY_FILE = """
+import tempfile
+from petclassify.system_faults import fault_of_system
+
+try:
+    tempfile.gettempdir()
+except OSError as error:
+    print(fault_of_system(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-m", "petclassify", "networks"], "From scratch:"),  # needs none, nor does torch
+        (["-c", _ASKS_FOR_A_TEMPORARY_FILE], "no folder for temporary files can be written"),
+    ],
+    ids=["not needed", "needed"],
+)
+def test_nowhere_to_put_temporary_files_is_one_line_where_they_are_needed(
+    tmp_path: Path, arguments: list[str], told: str
+) -> None:
     """As where the disk is full that the system and the working folder lie on."""
     limited = ["bash", "-c", 'ulimit -f 0; "$@"', "bash"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     # torch sets it in its own process, and looks for no other place where it is set.
     environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
     done = subprocess.run(
-        [*limited, sys.executable, "-m", "petclassify", "networks"],
+        [*limited, sys.executable, *arguments],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    outcome = Outcome(done.returncode, done.stdout, done.stderr)
-    require_one_line(outcome, "no folder for temporary files can be written")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told in done.stdout
 
 
 def test_a_file_called_after_a_fault_is_no_fault_of_the_system(petclassify: Run) -> None:
