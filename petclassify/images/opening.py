@@ -25,13 +25,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from petclassify.errors import ImageError, ImageFault
 from petclassify.images.jpeg_limits import check_scans, comes_in_scans
 from petclassify.images.other_files import is_heic, remark
 from petclassify.images.rationed import Rationed, check_exif
+from petclassify.images.tga_header import check_tga
 from petclassify.images.tiff_directory import check_directory
 from petclassify.images.tiff_limits import check_tiff
 
@@ -79,6 +80,8 @@ def opened(source: Path | bytes) -> Iterator[Image.Image]:
         check_directory(stream)
         with Image.open(stream, formats=FORMATS) as image:
             rationed.expect_pixels()
+            if image.format == "TGA":
+                check_tga(stream)
             check_exif(len(image.info.get("exif", b"")))
             image.info["progressive"] = comes_in_scans(stream, image)
             check_size(image.size, max_pixels_of(image))
@@ -151,9 +154,19 @@ def faults_named(source: Path | bytes | None) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             reason = (error.strerror or str(error)).lower()
             raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path) from None
-        raise ImageError(
-            ImageFault.DAMAGED, f"damaged image: {str(error) or type(error).__name__}", path
-        ) from None
+        raise ImageError(*_damage(error), path) from None
+
+
+def _damage(error: Exception) -> tuple[ImageFault, str]:
+    """What is wrong with bytes on which Pillow raised, and the words for it."""
+    if "MAX_TEXT" in str(error):  # it has no other name for what it will not unpack
+        return ImageFault.TOO_LARGE, (
+            f"texts or a colour profile of more than {PngImagePlugin.MAX_TEXT_CHUNK >> 20} MiB. "
+            "Save it without its metadata"
+        )
+    if isinstance(error, OSError) and error.errno == errno.EINVAL:
+        return ImageFault.DAMAGED, "damaged image: it points to where no file reaches"
+    return ImageFault.DAMAGED, f"damaged image: {str(error) or type(error).__name__}"
 
 
 @contextmanager

@@ -204,6 +204,10 @@ def _hostile() -> dict[str, Hostile]:
             "pickle.png": pickle.dumps({"cat": 1}),
             "program.jpg": b"\x7fELF\x02\x01\x01" + bytes(200),
             "two-bytes.jpg": b"\xff\xd8",
+            # These two have a width, a height and a depth, read as a TGA.
+            "icon.jpg": struct.pack("<3H4B2H2I", 0, 1, 1, 0, 0, 0, 0, 1, 32, 0x8004A, 22) * 5000,
+            "cursor.jpg": struct.pack("<3H4B2H2I", 0, 2, 1, 0, 0, 0, 0, 9, 9, 0x4F20004A, 22)
+            * 5000,
         },
         ImageFault.DAMAGED: {
             "truncated.jpg": whole[:3000],
@@ -217,12 +221,6 @@ def _hostile() -> dict[str, Hostile]:
             "wrong-checksum.png": small.replace(b"IDAT", b"IDAU"),
             "no-palette.png": png(8, 8, kind=3, data=bytes(72)),
             "no-time.avif": _no_time(),
-            "text-bomb.png": png(
-                8,
-                8,
-                data=bytes(200),
-                extra=png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(9_000_000))),
-            ),
             "pixels-elsewhere.tif": tiff(64, 48, t273=(4, 0x7FFFFFF0)),
             "pixels-beyond-all.tif": _pixels_beyond_all(),
             "pixels-that-are-none.tif": tiff(64, 48),
@@ -242,6 +240,18 @@ def _hostile() -> dict[str, Hostile]:
             "odd-depth.ppm": b"P6 7000 7000 254\n" + bytes(99),
             "much-text.pgm": b"P2 7000 7000 255\n" + b"1 " * 99,
             "comments.pbm": b"P1 700 700\n" + b"#\n" * 150_000,
+            "text-bomb.png": png(
+                8,
+                8,
+                data=bytes(200),
+                extra=png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(9_000_000))),
+            ),
+            "profile.png": png(
+                8,
+                8,
+                data=bytes(200),
+                extra=png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2_000_000))),
+            ),
         },
         ImageFault.TOO_NARROW: {
             "2-by-100000.png": png(2, 100_000),

@@ -27,6 +27,7 @@ from torch import nn
 
 from petclassify.arrays import Features, Pixels
 from petclassify.errors import ModelError, UselessFeaturesError, first_line
+from petclassify.learn.memory_layout import laid_out_module
 from petclassify.learn.onnx_graph import to_onnx
 from petclassify.runtime.model_file import INPUT
 
@@ -202,7 +203,7 @@ def _import_openvino() -> ModuleType:
 
 
 def _torch_run(module: nn.Module, *, autocast: bool) -> Forward:
-    module = module.to(memory_format=torch.channels_last)
+    module = laid_out_module(module, torch.channels_last)
 
     def run(pixels: Pixels) -> Features:
         with (

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from petclassify.config import Precision
+from petclassify.learn.memory_layout import laid_out, laid_out_module
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +75,9 @@ def choose_on_gpu(wanted: Precision) -> Arithmetic:
     return ARITHMETIC[name]
 
 
-def laid_out(inputs: Tensor, layout: torch.memory_format) -> Tensor:
-    """Bring four-dimensional activations into a layout; pixels and tokens have none."""
-    if inputs.ndim == 4 and inputs.is_floating_point():
-        return inputs.contiguous(memory_format=layout)
-    return inputs
-
-
 def _time_step(candidate: Arithmetic, module: nn.Module, inputs: Tensor) -> float:
     """Seconds of one forward and backward pass, the better of two after one to warm up."""
-    module = module.to(memory_format=candidate.layout)
+    module = laid_out_module(module, candidate.layout)
     inputs = laid_out(inputs, candidate.layout)
     bf16 = candidate.fabric.startswith("bf16")
     times = []

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from petclassify.learn.tuning.precision import laid_out
+from petclassify.learn.memory_layout import laid_out, laid_out_module
 
 _STATISTICS = ("running_mean", "running_var")
 
@@ -31,7 +31,7 @@ class Workplace:
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module here, and lay its weights out."""
-        return module.to(self.device).to(memory_format=self._layout)
+        return laid_out_module(module.to(self.device), self._layout)
 
     def placed(self, inputs: Tensor) -> Tensor:
         """Inputs, here and laid out."""
