@@ -129,32 +129,33 @@ def check_size(size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
 @contextmanager
 def faults_named(source: Path | bytes | None) -> Iterator[None]:
     """Turn what Pillow and the file system raise into an ImageError with path and reason."""
-    path = source if isinstance(source, Path) else None
     try:
         yield
-    except ImageError as error:
-        raise ImageError(error.kind, error.reason, path) from None
-    except FileNotFoundError:
-        raise ImageError(ImageFault.MISSING, "no such file", path) from None
-    except UnidentifiedImageError:
+    except (ImageError, MemoryError, *DECODING_ERRORS) as error:
+        # Its frames hold the photo, and under Python 3.13 one of them holds the error.
+        error.__traceback__ = None
+        raise _named(error, source) from None
+
+
+def _named(error: Exception, source: Path | bytes | None) -> ImageError:
+    path = source if isinstance(source, Path) else None
+    if isinstance(error, ImageError):
+        return ImageError(error.kind, error.reason, path)
+    if isinstance(error, FileNotFoundError):
+        return ImageError(ImageFault.MISSING, "no such file", path)
+    if isinstance(error, UnidentifiedImageError):
         with faults_named(path):  # it may be gone by now
-            head = b"" if source is None else _head(source)
-        raise _unidentified(head, path) from None
-    except Image.DecompressionBombError:
-        raise ImageError(
-            ImageFault.TOO_LARGE,
-            f"more than the limit of {MAX_PIXELS // 1_000_000} megapixels",
-            path,
-        ) from None
-    except MemoryError:
-        reason = "takes more memory than there is"
-        raise ImageError(ImageFault.TOO_LARGE, reason, path) from None
-    except DECODING_ERRORS as error:
-        # Pillow's own have no number. Seeking to where no file can reach has EINVAL.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            reason = (error.strerror or str(error)).lower()
-            raise ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path) from None
-        raise ImageError(*_damage(error), path) from None
+            return _unidentified(b"" if source is None else _head(source), path)
+    if isinstance(error, Image.DecompressionBombError):
+        limit = f"the limit of {MAX_PIXELS // 1_000_000} megapixels"
+        return ImageError(ImageFault.TOO_LARGE, f"more than {limit}", path)
+    if isinstance(error, MemoryError):
+        return ImageError(ImageFault.TOO_LARGE, "takes more memory than there is", path)
+    # Pillow's own have no number. Seeking to where no file can reach has EINVAL.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        reason = (error.strerror or str(error)).lower()
+        return ImageError(ImageFault.UNREADABLE, f"cannot be read: {reason}", path)
+    return ImageError(*_damage(error), path)
 
 
 def _damage(error: Exception) -> tuple[ImageFault, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import re
 import stat
 import tarfile
 import tracemalloc
@@ -245,8 +246,9 @@ def test_an_encrypted_zip_is_one_line(tmp_path, target):
 
 @pytest.mark.attack("Downloads and archives")
 def test_a_zip_entry_without_a_name_is_one_line(tmp_path, target):
+    """To zipfile it is damage, until Python 3.13."""
     archive = _zip(tmp_path / "a.zip", ("one", b"1"), (zipfile.ZipInfo(""), b"2"))
-    assert "damaged" in _refusal(archive, target)
+    assert re.search("damaged|a name that cannot be", _refusal(archive, target))
 
 
 @pytest.mark.parametrize("names", [("one", "one"), ("one", "one/two"), ("one/two", "one")])

@@ -6,6 +6,8 @@ import gc
 import sys
 from pathlib import Path
 
+import pytest
+
 from petclassify import Classifier
 from petclassify.config import Resize
 from petclassify.errors import ImageError
@@ -14,13 +16,15 @@ from petclassify.learn.data.ahead import decoded_ahead
 from petclassify.runtime.explain import Explainer, explain_photos
 from petclassify.runtime.scoring import score_batch
 from tests.conftest import REPOSITORY
+from tests.images.hostile import HOSTILE
 
 SHIPPED = REPOSITORY / "models" / "catsdogs.onnx"
 
 
-def test_a_batch_with_a_bad_photo_leaves_nothing_of_it_behind() -> None:
+@pytest.mark.parametrize("name", ["zeros.jpg", "truncated.jpg", "9000-squared.png"])
+def test_a_batch_with_a_bad_photo_leaves_nothing_of_it_behind(name: str) -> None:
     """Of damaged photos of 49 megapixels, 60 took 4 GB."""
-    photo = bytes(1000)
+    photo = bytes(bytearray(HOSTILE[name].content))  # that nobody else has
     classifier = Classifier.load(SHIPPED, threads=1)
     gc.collect()
     gc.disable()  # it comes by number of objects, whatever their size

@@ -168,7 +168,7 @@ def _nearest(features: Features, prototypes: Features) -> Features:
     """The mean cosine to the nearest prototypes, (N,)."""
     cosines = to_units(features) @ prototypes.T
     near = min(NEAREST, len(prototypes))
-    means: Features = np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1)
+    means: Features = np.partition(cosines, -near, axis=1)[:, -near:].mean(axis=1, dtype=np.float32)
     return means
 
 
