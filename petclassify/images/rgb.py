@@ -137,7 +137,7 @@ def _to_eight_bits(values: NDArray[Any], brightest: float, numbers: _Numbers) ->
     else:
         deep = values.dtype.itemsize == 4 and brightest > 0xFFFF
         bits = numbers.bits or (32 if deep else 16)
-        narrow = numbers.signed and bool(numbers.bits or deep or values.dtype.itemsize == 2)
+        narrow = numbers.signed and bool(numbers.bits or deep)
         scaled = values >> (bits - 8 - narrow)
     grey = scaled.clip(0, 255).astype(np.uint8)
     return Image.fromarray(255 - grey if numbers.inverted else grey)

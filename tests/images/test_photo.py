@@ -349,6 +349,15 @@ def test_the_largest_photo_of_every_kind_counts_alike() -> None:
     assert count_decoded_pixels(encoded(photo, "WEBP"), 256) == 100_000
 
 
+def test_sixteen_bits_in_memory_read_as_their_file_does() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    content = encoded(Image.fromarray(ramp), "PNG")
+    expected = np.asarray(read_image(content))
+    assert np.array_equal(np.asarray(to_rgb(Image.fromarray(ramp))), expected)
+    with Image.open(io.BytesIO(content)) as opened:
+        assert np.array_equal(np.asarray(to_rgb(opened.copy())), expected)
+
+
 def test_negative_numbers_of_an_array_are_black() -> None:
     values = np.full((4, 4), -5, np.int32)
     values[0, 0] = 60_000
